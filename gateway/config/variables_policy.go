@@ -1,0 +1,131 @@
+package config
+
+import "math"
+
+func siteVariables() []Variable {
+	return area("Site and sign-up", "core.md 13.3",
+		setting("GOTRUE_SITE_URL", URL, "", "where users land when no other target is allowed").required().with(parseSiteURL),
+		setting("GOTRUE_URI_ALLOW_LIST", List, "", "redirect targets allowed besides the site: patterns with `*`, `**`, `?`, `[…]`").
+			from("core.md 8.3"),
+		setting("GOTRUE_DISABLE_SIGNUP", Bool, "false", "no new users, except by invitation and by administrators"),
+		setting("GOTRUE_EXTERNAL_EMAIL_ENABLED", Bool, "true", "sign-up and sign-in with an email address"),
+		setting("GOTRUE_EXTERNAL_PHONE_ENABLED", Bool, "false", "sign-up and sign-in with a phone number"),
+		setting("GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED", Bool, "false", "sign-up without email and phone"),
+		later("GOTRUE_EXTERNAL_EMAIL_MAGIC_LINK_ENABLED", Bool, "true", "sign-in links and codes by email"),
+		later("GOTRUE_EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES", List, "", "the only addresses that receive mail; empty is all"),
+	)
+}
+
+func sessionVariables() []Variable {
+	return area("Sessions and refresh tokens", "core.md 13.5",
+		setting("GOTRUE_SESSIONS_TIMEBOX", Duration, "", "a session ends this long after sign-in").with(parsePositiveDuration),
+		setting("GOTRUE_SESSIONS_INACTIVITY_TIMEOUT", Duration, "", "a session ends this long after its last refresh").
+			with(parsePositiveDuration),
+		setting("GOTRUE_SESSIONS_ALLOW_LOW_AAL", Duration, "", "how long a session may go without the second factor its user has").
+			with(parsePositiveDuration),
+		setting("GOTRUE_SESSIONS_SINGLE_PER_USER", Bool, "false", "only the newest session of a user refreshes"),
+		setting("GOTRUE_SESSIONS_TAGS", List, "", "groups within which single sessions are counted"),
+		setting("GOTRUE_SECURITY_REFRESH_TOKEN_ROTATION_ENABLED", Bool, "true", "a spent refresh token that comes back ends what it opened"),
+		setting("GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL", Int, "0", "seconds in which a spent token still gets the current one").
+			with(intBetween(0, math.MaxInt32)),
+		setting("GOTRUE_SECURITY_REFRESH_TOKEN_ALLOW_REUSE", Bool, "false", "spent tokens stay usable (algorithm 2)"),
+		setting("GOTRUE_SECURITY_REFRESH_TOKEN_ALGORITHM_VERSION", Int, "0",
+			"reaction to a spent token: 0 and 1 revoke the token, 2 deletes the session").with(intBetween(0, 2)),
+		process("POSTERN_TOKEN_KEYS", List, "", "keys of the refresh tokens, newest first, each at least 32 bytes; "+
+			"empty derives one from GOTRUE_JWT_SECRET", func(c *Config) *[]Secret { return &c.TokenKeys }).
+			secret().with(parseTokenKeys).from("Postern"),
+		idle("GOTRUE_SECURITY_REFRESH_TOKEN_UPGRADE_PERCENTAGE", "every session has the newer form of refresh tokens"),
+	)
+}
+
+func passwordVariables() []Variable {
+	return area("Passwords", "core.md 13.6",
+		setting("GOTRUE_PASSWORD_MIN_LENGTH", Int, "6", "shortest password in bytes; less than 6 means 6").with(parseMinLength),
+		setting("GOTRUE_PASSWORD_REQUIRED_CHARACTERS", Text, "",
+			"groups separated by `:`, one character of each is needed; `\\:` is a colon").with(parseCharacterGroups),
+		setting("GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_REAUTHENTICATION", Bool, "false",
+			"a new password needs a recent sign-in or a code").from("core.md 6.4"),
+		setting("GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD", Bool, "false",
+			"a new password needs the current one").from("core.md 6.4"),
+		later("GOTRUE_PASSWORD_HIBP_ENABLED", Bool, "false", "refuse passwords known from breaches"),
+		later("GOTRUE_PASSWORD_HIBP_FAIL_CLOSED", Bool, "false", "refuse passwords that cannot be looked up"),
+		later("GOTRUE_PASSWORD_HIBP_USER_AGENT", Text, "https://github.com/supabase/gotrue", "user agent of the lookup"),
+		later("GOTRUE_PASSWORD_HIBP_BLOOM_ENABLED", Bool, "false", "remember breached passwords in memory"),
+		later("GOTRUE_PASSWORD_HIBP_BLOOM_ITEMS", Int, "100000", "how many").with(intBetween(0, math.MaxInt)),
+		later("GOTRUE_PASSWORD_HIBP_BLOOM_FALSE_POSITIVES", Number, "0.0000099", "how often that may be wrong"),
+	)
+}
+
+func limitVariables() []Variable {
+	return area("Limits", "core.md 11.1",
+		process("GOTRUE_RATE_LIMIT_HEADER", Text, "", "request header that holds the client's address; empty limits nobody",
+			func(c *Config) *string { return &c.RateLimitHeader }).with(parseHeaderName),
+		process("GOTRUE_SECURITY_SB_FORWARDED_FOR_ENABLED", Bool, "false", "believe the header Sb-Forwarded-For",
+			func(c *Config) *bool { return &c.SbForwardedFor }).from("core.md 1.11"),
+		setting("GOTRUE_RATE_LIMIT_OTP", Number, "30", "sign-ups, codes and user updates per client in 5 minutes, each for itself").
+			with(parseLimit),
+		setting("GOTRUE_RATE_LIMIT_TOKEN_REFRESH", Number, "150", "token requests per client in 5 minutes").with(parseLimit),
+		setting("GOTRUE_RATE_LIMIT_ANONYMOUS_USERS", Number, "30", "anonymous sign-ups per client in an hour").with(parseLimit),
+		later("GOTRUE_RATE_LIMIT_VERIFY", Number, "30", "verifications per client in 5 minutes"),
+		later("GOTRUE_RATE_LIMIT_WEB3", Number, "30", "wallet sign-ins per client in 5 minutes"),
+		later("GOTRUE_RATE_LIMIT_SSO", Number, "30", "SSO requests per client in 5 minutes"),
+		later("GOTRUE_RATE_LIMIT_PASSKEY", Number, "30", "passkey options per client in 5 minutes"),
+		later("GOTRUE_RATE_LIMIT_O_AUTH_DYNAMIC_CLIENT_REGISTER", Number, "10", "OAuth clients registered per client in 5 minutes").
+			alias("GOTRUE_RATE_LIMIT_OAUTH_DYNAMIC_CLIENT_REGISTER"),
+		later("GOTRUE_RATE_LIMIT_EMAIL_SENT", Rate, "30", "mails of this server in an hour; 30/1m is a bucket of 30 that gains one a minute").
+			from("core.md 11.2"),
+		later("GOTRUE_RATE_LIMIT_SMS_SENT", Rate, "30", "the same for SMS").from("core.md 11.2"),
+	)
+}
+
+func securityVariables() []Variable {
+	return area("Captcha, linking and encryption", "core.md 13.6",
+		later("GOTRUE_SECURITY_CAPTCHA_ENABLED", Bool, "false", "ask for a captcha").from("core.md 11.4"),
+		later("GOTRUE_SECURITY_CAPTCHA_PROVIDER", Text, "hcaptcha", "`hcaptcha` or `turnstile`").from("core.md 11.4"),
+		later("GOTRUE_SECURITY_CAPTCHA_SECRET", Text, "", "key for the provider").secret().from("core.md 11.4"),
+		later("GOTRUE_SECURITY_CAPTCHA_TIMEOUT", Duration, "10s", "limit for the provider's answer").from("core.md 11.4"),
+		later("GOTRUE_SECURITY_MANUAL_LINKING_ENABLED", Bool, "false", "users may link and unlink identities").from("external.md 4.9"),
+		later("GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT", Bool, "false", "encrypt secrets in columns").from("core.md 10.5"),
+		later("GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPTION_KEY_ID", Text, "", "id of the active key").from("core.md 10.5"),
+		later("GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPTION_KEY", Text, "", "the active key, 256 bits in base64url").secret().from("core.md 10.5"),
+		later("GOTRUE_SECURITY_DB_ENCRYPTION_DECRYPTION_KEYS", Map, "", "all keys by id").secret().from("core.md 10.5"),
+	)
+}
+
+func auditVariables() []Variable {
+	return area("Audit log", "core.md 14",
+		setting("GOTRUE_AUDIT_LOG_DISABLE_POSTGRES", Bool, "false", "write no rows of the audit log"),
+	)
+}
+
+func customAccessTokenVariables() []Variable {
+	enabled, uri := "GOTRUE_HOOK_"+customAccessToken+"_ENABLED", "GOTRUE_HOOK_"+customAccessToken+"_URI"
+	return area("Hooks", "mfa-hooks.md 9.2",
+		setting(enabled, Bool, "false", "call a function that may change the claims of access tokens"),
+		setting(uri, Text, "", "the function, as `pg-functions://postgres/<schema>/<function>`").
+			with(parseCustomAccessTokenURI).from("mfa-hooks.md 3.2"),
+		hookVariable(customAccessToken, "SECRETS"),
+	)
+}
+
+func otherHookVariables() []Variable {
+	var rows []Variable
+	for _, part := range []string{"ENABLED", "URI", "SECRETS"} {
+		for _, hook := range hookNames() {
+			rows = append(rows, hookVariable(hook, part).family("GOTRUE_HOOK_<HOOK>_"+part))
+		}
+	}
+	return area("Hooks", "mfa-hooks.md 9.2", rows...)
+}
+
+func experimentalVariables() []Variable {
+	return area("Experimental", "admin.md 24",
+		setting("GOTRUE_EXPERIMENTAL_CREATE_EMAIL_IDENTITY_ON_PASSWORD_SET_ENABLED", Bool, "false",
+			"a first password makes an email identity").from("core.md 6.4"),
+		setting("GOTRUE_EXPERIMENTAL_CURSOR_PAGINATION_ENABLED", Bool, "false", "pages of users by cursor"),
+		later("GOTRUE_EXPERIMENTAL_SCIM_ENABLED", Bool, "false", "SCIM endpoints"),
+		later("GOTRUE_EXPERIMENTAL_PROVIDER_LINKING_DOMAINS", Text, "", "`provider=domain,…`: which identities may be one user").
+			from("external.md 4.1"),
+		later("GOTRUE_EXPERIMENTAL_PROVIDERS_WITH_OWN_LINKING_DOMAIN", List, "", "older form of the same").from("external.md 4.1"),
+	)
+}
