@@ -40,7 +40,7 @@ func New(t testing.TB) *DB {
 	if err != nil {
 		t.Fatalf("pgtest: reading the migrations: %v", err)
 	}
-	return From(t, "migrated-"+hash, migrate)
+	return From(t, "migrated-"+hash, MigrateURL)
 }
 
 // Empty returns a database without anything in it. The cluster's roles may exist already.
@@ -66,7 +66,7 @@ func Migrate(t testing.TB, db *DB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := migrate(ctx, db.SuperDSN); err != nil {
+	if err := MigrateURL(ctx, db.SuperDSN); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	s := Server(t)

@@ -146,12 +146,8 @@ func ownerOf(ctx context.Context, dsn string) (string, error) {
 	return owner, err
 }
 
-// migrate runs the embedded migrations, the way `tern migrate` does.
-func migrate(ctx context.Context, dsn string) error {
-	return migrateFS(ctx, dsn, sql.FS)
-}
-
-func migrateFS(ctx context.Context, dsn string, files fs.FS) error {
+// MigrateURL runs the embedded migrations, the way `tern migrate` does.
+func MigrateURL(ctx context.Context, dsn string) error {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return err
@@ -161,7 +157,7 @@ func migrateFS(ctx context.Context, dsn string, files fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("version table: %w", err)
 	}
-	if err := migrator.LoadMigrations(files); err != nil {
+	if err := migrator.LoadMigrations(sql.FS); err != nil {
 		return fmt.Errorf("loading migrations: %w", err)
 	}
 	if err := migrator.Migrate(ctx); err != nil {
