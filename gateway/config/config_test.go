@@ -130,6 +130,10 @@ func TestLoadPolicy(t *testing.T) {
 		{"GOTRUE_RATE_LIMIT_TOKEN_REFRESH=0", "rate_limit_token_refresh", 0.0},
 		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=pg-functions://postgres/public/claims", "hook_custom_access_token_uri",
 			"pg-functions://postgres/public/claims"},
+		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=PG-functions://h/public/claims/more", "hook_custom_access_token_uri",
+			"pg-functions://h/public/claims"},
+		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=HTTPS://off.example.com", "hook_custom_access_token_uri", "https://off.example.com"},
+		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=", "hook_custom_access_token_uri", ""},
 		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=https://off.example.com", "hook_custom_access_token_uri", "https://off.example.com"},
 	} {
 		policy := load(t, test.entry).Policy

@@ -76,24 +76,32 @@ func parseHookURI(text string) (any, error) {
 		}
 		return text, nil
 	case "https":
+		if u.Host == "" {
+			return nil, errors.New("not a valid URI")
+		}
 		return text, nil
 	}
 	return nil, errors.New("only postgres hooks and HTTPS functions are supported at the moment")
 }
 
-// parseCustomAccessTokenURI keeps the hook out of the schemas where a function would be ours or the system's.
+// parseCustomAccessTokenURI keeps the hook out of the schemas where a function would be ours or the system's, and returns the
+// one spelling that auth.settings takes: what follows the function's name means nothing and is dropped.
 func parseCustomAccessTokenURI(text string) (any, error) {
-	value, err := parseHookURI(text)
+	if _, err := parseHookURI(text); err != nil || text == "" {
+		return "", err
+	}
+	u, err := url.Parse(text)
 	if err != nil {
-		return nil, err
+		return nil, errors.New("not a valid URI")
 	}
-	if u, err := url.Parse(text); err == nil && u.Scheme == "pg-functions" {
-		schema := strings.Split(u.Path, "/")[1]
-		if slices.Contains([]string{"pg_catalog", "information_schema", "auth", "postern"}, schema) {
-			return nil, errors.New("a hook may not live in schema " + schema)
-		}
+	if u.Scheme != "pg-functions" {
+		return u.Scheme + text[len(u.Scheme):], nil
 	}
-	return value, nil
+	parts := strings.Split(u.EscapedPath(), "/")
+	if slices.Contains([]string{"pg_catalog", "information_schema", "auth", "postern"}, parts[1]) {
+		return nil, errors.New("a hook may not live in schema " + parts[1])
+	}
+	return "pg-functions://" + u.Host + "/" + parts[1] + "/" + parts[2], nil
 }
 
 // callsHTTP says whether an address that parseHookURI let through is one of HTTP.

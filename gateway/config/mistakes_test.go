@@ -160,6 +160,7 @@ func TestHookAddresses(t *testing.T) {
 		{"http://hooks.example.com/hook", http},
 		{"https://hooks.example.com/hook", ""},
 		{"HTTPS://hooks.example.com/hook", ""},
+		{"https:///hook", "not a valid URI"},
 		{"ftp://hooks.example.com", refused},
 		{"public.claims", refused},
 		{"https://user:hunter2@host:port/", "not a valid URI"},
