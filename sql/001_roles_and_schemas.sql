@@ -1,9 +1,9 @@
 -- Who owns the engine, the roles of the cluster, the two schemas, and what down has to know one day.
 --
--- The migrating role needs CREATE on the database, and CREATEROLE unless the roles were made beforehand. What needs
--- more is refused with the commands for somebody who has it. A refusal leaves nothing behind.
+-- The migrating role needs CREATE on the database, and CREATEROLE unless the roles were made beforehand.
+-- What needs more is refused with the commands for somebody who has it. A refusal leaves nothing behind.
 
-set local lock_timeout = '5s';
+set local lock_timeout = '30s';
 set local search_path = '';
 
 -- tern knows the version from one table only, so that another one would make it install twice.
@@ -27,7 +27,7 @@ begin
 
     if exists (select from pg_tables where schemaname = 'auth' and tablename = 'adoption') then
         raise exception 'auth.adoption says that Postern is installed here'
-            using detail = 'Set POSTERN_VERSION_TABLE to the version table of that installation and migrate again.';
+            using detail = 'Set POSTERN_VERSION_TABLE to the version table of that installation.';
     end if;
 end
 $$;
@@ -49,7 +49,7 @@ begin
                 using detail = format('Run as superuser: grant %I to %I;', v_owner, current_user);
         end if;
         if (select rolsuper from pg_roles where rolname = v_owner) then
-            raise warning 'auth.users belongs to the superuser %, so that Postern runs with a superuser''s rights', v_owner
+            raise warning 'auth.users belongs to superuser %: the engine will run with all rights', v_owner
                 using hint = 'Give schema auth and all in it to an ordinary role, then migrate.';
         end if;
     else
@@ -70,12 +70,13 @@ begin
 end
 $$;
 
--- Adoption starts from the schema of Supabase Auth 2.196 and from no other: names and types of its columns, labels
--- of its types, its list of migrations. Lengths may differ (the Supabase image makes schema_migrations wider).
+-- Adoption starts from the schema of Supabase Auth 2.196 and from no other: names and types of its columns,
+-- labels of its types, its list of migrations. Lengths may differ (the Supabase image makes
+-- schema_migrations wider).
 do $$
 declare
     v_owner name := current_setting('postern.owner');
-    v_do text := 'Let Supabase Auth 2.196 start on this database once, so that it migrates it, then migrate again.';
+    v_do text := 'Start Supabase Auth 2.196 on this database once, which migrates it; then migrate again.';
     v_missing record;
     v_version text;
 begin
@@ -235,8 +236,11 @@ begin
        and not pg_has_role(v_owner, t.relowner, 'USAGE')
      limit 1;
     if found then
-        raise exception 'auth.% belongs to %, but auth.users to %', v_missing.relname, v_missing.actual, v_owner
-            using detail = format('Run as superuser: alter table auth.%I owner to %I;', v_missing.relname, v_owner);
+        raise exception 'auth.% belongs to %, but auth.users to %',
+            v_missing.relname, v_missing.actual, v_owner
+            using detail = format(
+                'Run as superuser: alter table auth.%I owner to %I;', v_missing.relname, v_owner
+            );
     end if;
 
     select e.type_name, l.label
@@ -293,25 +297,25 @@ begin
      where not exists (select from auth.schema_migrations m where m.version = e.version)
      limit 1;
     if found then
-        raise exception 'auth.users was not made by Supabase Auth 2.196: migration % is missing in auth.schema_migrations',
+        raise exception 'auth.users was not made by Supabase Auth 2.196: auth.schema_migrations lacks %',
             v_version
             using detail = v_do;
     end if;
 
     select max(m.version) into v_version from auth.schema_migrations m where m.version > '20260625000000';
     if v_version is not null then
-        raise exception 'auth.users was made by a Supabase Auth newer than 2.196: migration % in auth.schema_migrations',
+        raise exception 'auth.users was made by a Supabase Auth after 2.196: auth.schema_migrations has %',
             v_version
-            using detail = 'This release of Postern adopts databases of Supabase Auth 2.196; look for a newer release.';
+            using detail = 'This release of Postern adopts databases of Supabase Auth 2.196 only.';
     end if;
     execute 'reset role';
 end
 $$;
 
--- Roles belong to the cluster, and several of its databases may migrate at once: each step is looked at first, done
--- only when something is missing, and looked at again when another database was faster (its transaction ends while
--- ours waits, then ours fails as a duplicate or as a concurrent update). All databases take the steps in this order,
--- so that they wait for each other and never in a circle.
+-- Roles belong to the cluster, and several of its databases may migrate at once: each step is looked at
+-- first, done only when something is missing, and looked at again when another database was faster (ours
+-- waits for its transaction, then fails as a duplicate or a concurrent update). All databases take the
+-- steps in one order, so that they wait for each other and never in a circle.
 do $$
 declare
     v_owner name := current_setting('postern.owner');
@@ -323,7 +327,8 @@ declare
     v_refused text;
 begin
     for v_step in
-        select format('select exists (select from pg_roles where rolname = %L)', r.name) as done,
+        select r.n,
+               format('select exists (select from pg_roles where rolname = %L)', r.name) as done,
                format('create role %I %s', r.name, r.attributes) as command
           from (
             values
@@ -331,7 +336,7 @@ begin
                 (2, 'anon', 'nologin'),
                 (3, 'authenticated', 'nologin'),
                 (4, 'service_role', 'nologin bypassrls'),
-                -- What it may become belongs to its making: membership is never added to a role that was there.
+                -- What it may become is said at its making: an existing role is given no membership.
                 (5, 'authenticator', 'nologin noinherit in role anon, authenticated, service_role'),
                 (6, 'supabase_auth_admin', 'nologin noinherit'),
                 (7, 'postern_gateway', 'login')
@@ -339,18 +344,21 @@ begin
          where r.name <> 'postern_owner'
             or v_owner = 'postern_owner'
          union all
-        select c.done, c.command
+        select c.n, c.done, c.command
           from (
             values
                 (
+                    8,
                     $c$select rolbypassrls or rolsuper from pg_roles where rolname = 'service_role'$c$,
                     'alter role service_role bypassrls'
                 ),
                 (
+                    9,
                     $c$select rolcanlogin from pg_roles where rolname = 'postern_gateway'$c$,
                     'alter role postern_gateway login'
                 ),
                 (
+                    10,
                     $c$select exists (
                         select
                           from pg_db_role_setting s, unnest(s.setconfig) c (setting)
@@ -361,6 +369,7 @@ begin
                     $c$alter role postern_gateway set statement_timeout = '10s'$c$
                 ),
                 (
+                    11,
                     $c$select exists (
                         select
                           from pg_db_role_setting s, unnest(s.setconfig) c (setting)
@@ -370,8 +379,9 @@ begin
                     )$c$,
                     $c$alter role postern_gateway set lock_timeout = '2s'$c$
                 ),
-                -- Hooks of Supabase projects are granted to supabase_auth_admin; the engine calls them as its owner.
+                -- Supabase projects grant their hooks to supabase_auth_admin; the owner calls them.
                 (
+                    12,
                     format(
                         'select pg_has_role(%L, %L, %L)',
                         v_owner, 'supabase_auth_admin', case when v_is_15 then 'MEMBER' else 'USAGE' end
@@ -381,22 +391,22 @@ begin
                         v_owner, case when v_is_15 then '' else ' with inherit true, set false' end
                     )
                 )
-          ) c (done, command)
+          ) c (n, done, command)
+         order by n
     loop
         v_tries := 0;
         loop
             begin
                 execute v_step.done into v_done;
-                exit when v_done;
+                exit when coalesce(v_done, true);
                 v_tries := v_tries + 1;
-                if v_tries = 1 then
-                    v_commands := v_commands || v_step.command;
-                end if;
                 execute v_step.command;
+                v_commands := v_commands || v_step.command;
                 exit;
             exception
                 when insufficient_privilege or undefined_object then
-                    v_refused := coalesce(v_refused, v_step.command || ': ' || sqlerrm);
+                    v_refused := coalesce(v_refused, sqlerrm);
+                    v_commands := v_commands || v_step.command;
                     exit;
                 when duplicate_object or unique_violation then
                     if v_tries > 50 then
@@ -424,7 +434,6 @@ do $$
 declare
     v_owner name := current_setting('postern.owner');
     v_schema_created boolean := not exists (select from pg_namespace where nspname = 'auth');
-    v_owner_needs text;
     v_create_granted boolean := false;
     v_usage_granted name[];
     v_role name;
@@ -435,12 +444,14 @@ begin
     end if;
     if exists (select from pg_namespace where nspname = 'postern') then
         raise exception 'schema postern exists already'
-            using detail = 'The code of the engine goes there: rename or drop that schema, then migrate again.';
+            using detail = 'The functions of the engine go there: rename or drop it, then migrate again.';
     end if;
     execute format('create schema postern authorization %I', v_owner);
 
     -- An existing schema keeps its owner; the right to grant on it is its owner's.
-    if not has_schema_privilege(v_owner, 'auth', 'CREATE') or not has_schema_privilege(v_owner, 'auth', 'USAGE') then
+    if not has_schema_privilege(v_owner, 'auth', 'CREATE')
+        or not has_schema_privilege(v_owner, 'auth', 'USAGE')
+    then
         v_create_granted := true;
         v_command := format('grant create, usage on schema auth to %I', v_owner);
         begin
@@ -508,7 +519,7 @@ begin
     comment on column auth.adoption.adopted is
         'Supabase Auth made the tables. Then they and their rows outlive Postern.';
     comment on column auth.adoption.schema_created is 'Schema auth was made by this installation.';
-    comment on column auth.adoption.create_granted is 'The owner was granted CREATE and USAGE on schema auth.';
+    comment on column auth.adoption.create_granted is 'The owner was granted CREATE, USAGE on schema auth.';
     comment on column auth.adoption.usage_granted is 'Roles that were granted USAGE on schema auth.';
     comment on column auth.adoption.fillfactors is
         'Fillfactor of each table before ours was set, by name, null for the default.';
@@ -547,7 +558,7 @@ begin
     drop table auth.adoption;
     drop schema postern;
 
-    -- A version table in schema auth keeps the schema; without cascade anything else in it is named as an error.
+    -- A version table in schema auth keeps the schema; anything else left in it is an error that names it.
     if v_was.schema_created
         and not exists (select from pg_tables where schemaname = 'auth' and tablename like '%postern_version')
     then

@@ -1,4 +1,5 @@
--- The enum types of Supabase Auth's schema, and the one composite argument of the functions that the gateway calls.
+-- The enum types of Supabase Auth's schema, and the composite argument of the functions that the gateway
+-- calls.
 
 set local lock_timeout = '5s';
 set local search_path = '';
@@ -57,7 +58,7 @@ comment on type postern.caller is
 comment on column postern.caller.ip is 'Address of the client, null when it is not known.';
 comment on column postern.caller.user_agent is 'User-Agent header as sent.';
 comment on column postern.caller.audience is 'Audience that the request selected (contract core.md 1.9).';
-comment on column postern.caller.limiter_key is 'Key of the limits per client, null when clients are not told apart.';
+comment on column postern.caller.limiter_key is 'Key of the limits per client, null for no limits.';
 comment on column postern.caller.request_id is 'Id of the request, as it stands in the gateway''s log.';
 comment on column postern.caller.user_id is 'Claim sub of the access token, null without one.';
 comment on column postern.caller.session_id is 'Claim session_id of the access token, null without one.';

@@ -69,7 +69,8 @@ begin
     create unique index sso_domains_domain_idx on auth.sso_domains (lower(domain));
     create index sso_domains_sso_provider_id_idx on auth.sso_domains (sso_provider_id);
     alter table auth.sso_domains enable row level security;
-    comment on table auth.sso_domains is 'Which e-mail domain signs in at which organisation provider.';
+    comment on table auth.sso_domains is
+        'Which e-mail domain signs in at the provider of which organisation.';
 
     create table auth.saml_providers (
         id uuid not null,
@@ -93,7 +94,7 @@ begin
     create index saml_providers_sso_provider_id_idx on auth.saml_providers (sso_provider_id);
     alter table auth.saml_providers enable row level security;
     comment on table auth.saml_providers is
-        'SAML metadata and attribute mapping of an organisation provider.';
+        'SAML metadata and attribute mapping of the provider of an organisation.';
 
     create table auth.saml_relay_states (
         id uuid not null,

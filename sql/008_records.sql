@@ -45,7 +45,7 @@ begin
     create unique index schema_migrations_version_idx on auth.schema_migrations (version);
     alter table auth.schema_migrations enable row level security;
     comment on table auth.schema_migrations is
-        'The schema versions of Supabase Auth that these tables equal. That of Postern stands in its own table.';
+        'Schema versions of Supabase Auth that these tables equal. That of Postern stands elsewhere.';
 
     insert into auth.schema_migrations (version)
     values

@@ -1,5 +1,6 @@
--- What policies, views and column defaults may call. Functions of Supabase Auth stay as they are; ours are bound when
--- they are made, so that no search_path of a caller changes their meaning, and simple enough to be inlined.
+-- What policies, views and column defaults may call. Functions of Supabase Auth stay as they are. Ours are
+-- bound when they are made, so that no search_path of a caller changes their meaning, and simple enough to
+-- be inlined.
 
 set local lock_timeout = '5s';
 set local search_path = '';

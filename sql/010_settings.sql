@@ -68,7 +68,7 @@ create table auth.settings (
 alter table auth.settings enable row level security;
 
 comment on table auth.settings is
-    'One row: the policy of this server. Column x is the variable GOTRUE_X; a gateway picks a change up by itself.';
+    'One row: the policy of this server. Column x is the variable GOTRUE_X; gateways notice changes.';
 comment on column auth.settings.id is 'Always true: there is one row.';
 comment on column auth.settings.version is 'Grows with every change, so that gateways see one.';
 comment on column auth.settings.from_environment is

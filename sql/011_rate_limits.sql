@@ -1,5 +1,5 @@
--- Limits of requests, held across gateways. Unlogged: after a crash everybody starts with a full bucket, and no
--- request waits for a log write.
+-- Limits of requests, held across gateways. Unlogged: after a crash everybody starts with a full bucket,
+-- and no request waits for a log write.
 
 set local lock_timeout = '5s';
 set local search_path = '';

@@ -1,5 +1,5 @@
--- A refresh updates one row of refresh_tokens and one of sessions. Room in their pages keeps these updates inside the
--- page, off every index (HOT). The column has a constant default, so that no row is rewritten.
+-- A refresh updates one row of refresh_tokens and one of sessions. Room in their pages keeps these updates
+-- inside the page, off every index (HOT). The column has a constant default, so that no row is rewritten.
 
 set local lock_timeout = '5s';
 set local search_path = '';

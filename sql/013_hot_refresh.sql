@@ -1,5 +1,5 @@
--- An index on a column that every refresh changes makes every refresh write to all indexes of the table. No query of
--- the engine uses this one; Supabase Auth's clean-up does, so that going back builds it again.
+-- An index on a column that every refresh changes makes every refresh write to all indexes of the table. No
+-- query of the engine uses this one; Supabase Auth's clean-up does, so that going back builds it again.
 
 set local lock_timeout = '5s';
 set local search_path = '';
@@ -30,8 +30,8 @@ reset role;
 
 ---- tern: disable-tx ----
 
--- Built without stopping anybody's sign-in, which no transaction can. The waiting is for old transactions to end and
--- holds nobody up; when it is given up, migrating down again starts here.
+-- Built without stopping anybody's sign-in, which no transaction can. It waits for old transactions to end
+-- and holds nobody up; when it gives up, migrating down again starts here.
 set lock_timeout = '10min';
 select set_config('role', tableowner, false)
   from pg_tables

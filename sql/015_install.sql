@@ -1,15 +1,11 @@
--- The functions: the same text that `tern code install sql` installs. A release that changes them moves this include to
--- a new last migration and leaves `select 1;` here.
+-- The functions: the same text that `tern code install sql` installs. A release that changes them moves
+-- this include to a new last migration and leaves `select 1;` here. It acts as the owner by itself, because
+-- tern installs it without this file too.
 
 set local lock_timeout = '5s';
 set local search_path = '';
-select set_config('role', tableowner, true)
-  from pg_tables
- where schemaname = 'auth' and tablename = 'adoption';
 
 {{ template "postern/install.sql" . }}
-
-reset role;
 
 ---- create above / drop below ----
 
@@ -19,10 +15,12 @@ select set_config('role', tableowner, true)
   from pg_tables
  where schemaname = 'auth' and tablename = 'adoption';
 
--- Migrating down starts here for an installation that is to go: it stops before the first function is dropped.
+-- Migrating down starts here for an installation that is to go: it stops before the first function is
+-- dropped.
 do $$
 declare
     v_users bigint;
+    v_table regclass;
 begin
     if (select adopted from auth.adoption) then
         return;
@@ -30,13 +28,25 @@ begin
     select count(*) into v_users from auth.users;
     if v_users > 0 then
         raise exception 'auth.users has % rows: nothing is dropped', v_users
-            using detail = 'Migrating down deletes all accounts. Delete them first, if that is what you want.';
+            using detail = 'Migrating down deletes all accounts. Delete them first if you mean it.';
+    end if;
+    select conrelid::regclass
+      into v_table
+      from pg_constraint
+     where contype = 'f'
+       and confrelid = 'auth.users'::regclass
+       and connamespace <> 'auth'::regnamespace
+     limit 1;
+    if found then
+        raise exception 'table % refers to auth.users: nothing is dropped', v_table
+            using detail = 'Drop its foreign key first.';
     end if;
 end
 $$;
 
--- Triggers on the tables first, then functions, each on its own and without cascade: something of yours that uses one
--- of them is an error that names it. Some functions use others (in defaults and SQL bodies), hence the rounds.
+-- Triggers on the tables first, then functions, each on its own and without cascade: something of yours
+-- that uses one of them is an error that names it. Some functions use others (defaults, SQL bodies), hence
+-- the rounds.
 do $$
 declare
     v_trigger record;
