@@ -1,0 +1,524 @@
+create or replace function postern.admin_list_users(
+    caller postern.caller,
+    page text default null,
+    per_page text default null,
+    sort text[] default '{}',
+    filter text default null)
+returns json
+language plpgsql stable security definer
+set search_path = ''
+as $$
+declare
+    v_refused json := postern._check_admin(admin_list_users.caller);
+    v_settings auth.settings;
+    v_audience text;
+    v_order text;
+    v_page bigint;
+    v_size bigint;
+    v_total bigint;
+    v_users json;
+begin
+    if v_refused is not null then
+        return v_refused;
+    end if;
+    select * into strict v_settings from auth.settings;
+    v_audience := coalesce(nullif((admin_list_users.caller).audience, ''), v_settings.jwt_aud);
+
+    begin
+        v_order := postern._user_order(sort);
+        v_page := greatest(1, postern._page_number(page, 1));
+        v_size := postern._page_number(per_page, 50);
+        if v_size = 0 then
+            perform postern._refuse(400, 'validation_failed', 'Bad Pagination Parameters: per_page must be greater than 0');
+        end if;
+    {{ template "handler" "Database error finding users" }}
+    end;
+
+    select count(*) into v_total
+    from auth.users u
+    where u.instance_id = '00000000-0000-0000-0000-000000000000' and u.aud = v_audience
+        and (coalesce(filter, '') = ''
+            or u.email like '%' || filter || '%' or u.raw_user_meta_data ->> 'full_name' ilike '%' || filter || '%');
+
+    -- The order is made of literals by _user_order: an order by cannot be an argument.
+    execute format(
+        'select coalesce(json_agg(postern._user_json(p.id, ''listed'') order by p.place), ''[]'')
+        from (
+            select u.id, row_number() over () as place
+            from (
+                select u.id
+                from auth.users u
+                where u.instance_id = ''00000000-0000-0000-0000-000000000000'' and u.aud = $1
+                    and (coalesce($2, '''') = ''''
+                        or u.email like ''%%'' || $2 || ''%%''
+                        or u.raw_user_meta_data ->> ''full_name'' ilike ''%%'' || $2 || ''%%'')
+                order by %s
+                limit $3 offset $4) u) p', v_order)
+    into v_users
+    using v_audience, filter, v_size, least((v_page - 1)::numeric * v_size, 9223372036854775807)::bigint;
+
+    return json_build_object(
+        'v', v_settings.version, 'total', v_total, 'page', v_page, 'per_page', v_size,
+        'body', json_build_object('users', v_users, 'aud', v_audience));
+end
+$$;
+
+comment on function postern.admin_list_users(postern.caller, text, text, text[], text) is
+'A page of the accounts of an audience, newest first unless sort says created_at asc; filter is a substring of the address or the full name (contract admin.md 3.1). total is the number of accounts that match.
+Called by: GET /admin/users.
+Refuses: not_admin and what else _check_admin refuses (403); validation_failed (400) - page, per_page or sort.';
+
+create or replace function postern._page_number(text_value text, default_value bigint)
+returns bigint
+language plpgsql immutable
+as $$
+begin
+    if coalesce(text_value, '') = '' then
+        return default_value;
+    elsif text_value !~ '^[0-9]+$' then
+        perform postern._refuse(400, 'validation_failed', format(
+            'Bad Pagination Parameters: strconv.ParseUint: parsing %s: invalid syntax', to_json(text_value)));
+    elsif length(text_value) > 18 then
+        perform postern._refuse(400, 'validation_failed', format(
+            'Bad Pagination Parameters: strconv.ParseUint: parsing %s: value out of range', to_json(text_value)));
+    end if;
+    return text_value::bigint;
+end
+$$;
+
+comment on function postern._page_number(text, bigint) is
+'The value of a paging parameter, or its default when it is absent or empty.
+Called by: functions that list.
+Refuses: validation_failed (400) - not an unsigned number.';
+
+create or replace function postern._user_order(sort text[])
+returns text
+language plpgsql immutable
+as $$
+declare
+    v_entry text;
+    v_field text;
+    v_direction text;
+    v_order text;
+begin
+    foreach v_entry in array coalesce(sort, '{}') loop
+        continue when trim(v_entry) = '';
+        v_field := split_part(trim(v_entry), ' ', 1);
+        v_direction := lower(coalesce(nullif(trim(substr(trim(v_entry), length(v_field) + 1)), ''), 'desc'));
+        if v_field <> 'created_at' then
+            perform postern._refuse(400, 'validation_failed',
+                format('Bad Sort Parameters: bad field for sort ''%s''', v_field));
+        elsif v_direction not in ('asc', 'desc') then
+            perform postern._refuse(400, 'validation_failed',
+                format('Bad Sort Parameters: bad direction for sort ''%s'', only ''asc'' and ''desc'' allowed', v_direction));
+        end if;
+        v_order := coalesce(v_order || ', ', '') || 'u.created_at ' || v_direction;
+    end loop;
+    return coalesce(v_order, 'u.created_at desc') || ', u.id';
+end
+$$;
+
+comment on function postern._user_order(text[]) is
+'The order by clause for a list of accounts; the id settles accounts of one moment.
+Called by: postern.admin_list_users.
+Refuses: validation_failed (400) - a field other than created_at, or a direction other than asc and desc.';
+
+create or replace function postern.admin_get_user(caller postern.caller, user_id text)
+returns json
+language plpgsql stable security definer
+set search_path = ''
+as $$
+declare
+    v_refused json := coalesce(postern._check_admin(admin_get_user.caller), postern._check_known(admin_get_user.user_id));
+begin
+    return coalesce(v_refused, json_build_object(
+        'v', (select g.version from auth.settings g),
+        'body', postern._user_json(admin_get_user.user_id::uuid)));
+end
+$$;
+
+comment on function postern.admin_get_user(postern.caller, text) is
+'One account (contract admin.md 5).
+Called by: GET /admin/users/{user_id}.
+Refuses: what _check_admin refuses (403); validation_failed, user_not_found (404).';
+
+create or replace function postern._check_known(user_id text)
+returns json
+language plpgsql stable
+as $$
+begin
+    if user_id !~* '^([0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12})$' then
+        return postern._error(404, 'validation_failed', 'user_id must be an UUID');
+    elsif not exists (
+        select from auth.users u
+        where u.id = _check_known.user_id::uuid and u.instance_id = '00000000-0000-0000-0000-000000000000')
+    then
+        return postern._error(404, 'user_not_found', 'User not found');
+    end if;
+    return null;
+end
+$$;
+
+comment on function postern._check_known(text) is
+'Null when the text is the id of an account, else the refusal.
+Called by: the admin_ functions of one user.
+Refuses: validation_failed, user_not_found (404).';
+
+create or replace function postern.admin_create_user(
+    caller postern.caller,
+    email text default null,
+    phone text default null,
+    password_hash text default null,
+    password_problem json default null,
+    email_confirm boolean default false,
+    phone_confirm boolean default false,
+    user_metadata jsonb default null,
+    app_metadata jsonb default null,
+    role text default null,
+    audience text default null,
+    ban interval default null,
+    ban_problem text default null,
+    id text default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_refused json := postern._check_admin(admin_create_user.caller);
+    v_settings auth.settings;
+    v_user_id uuid;
+    v_email text;
+    v_phone text;
+    v_audience text;
+begin
+    if v_refused is not null then
+        return v_refused;
+    end if;
+    select * into strict v_settings from auth.settings;
+    v_audience := coalesce(
+        nullif(admin_create_user.audience, ''), nullif((admin_create_user.caller).audience, ''), v_settings.jwt_aud);
+
+    begin
+        if coalesce(admin_create_user.email, '') = '' and coalesce(admin_create_user.phone, '') = '' then
+            perform postern._refuse(400, 'validation_failed', 'Cannot create a user without either an email or phone');
+        end if;
+        if coalesce(admin_create_user.email, '') <> '' then
+            v_email := postern._email(admin_create_user.email);
+            if (postern._find_user(v_email, null, v_audience)).id is not null then
+                perform postern._refuse(422, 'email_exists', 'A user with this email address has already been registered');
+            end if;
+        end if;
+        if coalesce(admin_create_user.phone, '') <> '' then
+            v_phone := postern._phone(admin_create_user.phone);
+            if (postern._find_user(null, v_phone, v_audience)).id is not null then
+                perform postern._refuse(422, 'phone_exists', 'Phone number already registered by another user');
+            end if;
+        end if;
+        if password_problem is not null then
+            perform postern._refuse(
+                (password_problem ->> 'status')::integer, password_problem ->> 'code', password_problem ->> 'message');
+        end if;
+        v_user_id := postern._new_user_id(admin_create_user.id);
+        if ban_problem is not null then
+            perform postern._refuse(400, 'validation_failed', 'invalid format for ban duration: ' || ban_problem);
+        end if;
+
+        perform postern._create_account(
+            v_user_id, v_audience, coalesce(nullif(trim(admin_create_user.role), ''), trim(v_settings.jwt_default_group_name)),
+            v_email, v_phone, coalesce(password_hash, ''), user_metadata);
+        perform postern._audit('user_signedup', 'team', '00000000-0000-0000-0000-000000000000',
+            (admin_create_user.caller).role, traits => json_build_object(
+                'user_id', v_user_id, 'user_email', coalesce(v_email, ''), 'user_phone', coalesce(v_phone, ''),
+                'provider', case when v_email is not null then 'email' else 'phone' end));
+        perform postern._confirm_account(v_user_id, email_confirm, phone_confirm, app_metadata, ban);
+
+        return json_build_object('v', v_settings.version, 'body', postern._user_json(v_user_id, 'confirmed'));
+    {{ template "handler" "Database error creating new user" }}
+    end;
+end
+$$;
+
+comment on function postern.admin_create_user(postern.caller, text, text, text, json, boolean, boolean, jsonb, jsonb, text, text, interval, text, text) is
+'Creates an account on behalf of an administrator, confirmed where asked, without mail, hooks or limits (contract admin.md 4). ban: how long from now, zero for none.
+Called by: POST /admin/users.
+Refuses: what _check_admin refuses (403); validation_failed (400); email_exists, phone_exists (422); unique violations and errors of users'' triggers.';
+
+create or replace function postern._new_user_id(text_value text)
+returns uuid
+language plpgsql
+as $$
+begin
+    if coalesce(text_value, '') = '' then
+        return gen_random_uuid();
+    elsif text_value !~* '^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$' then
+        perform postern._refuse(400, 'validation_failed', 'ID must conform to the uuid v4 format');
+    elsif text_value::uuid = '00000000-0000-0000-0000-000000000000' then
+        perform postern._refuse(400, 'validation_failed', 'ID cannot be a nil uuid');
+    end if;
+    return text_value::uuid;
+end
+$$;
+
+comment on function postern._new_user_id(text) is
+'The id for a new account: the given one, or a random one.
+Called by: postern.admin_create_user.
+Refuses: validation_failed (400) - not a UUID, or the nil UUID.';
+
+create or replace function postern._create_account(
+    user_id uuid,
+    audience text,
+    role text,
+    email text,
+    phone text,
+    encrypted_password text,
+    user_metadata jsonb)
+returns void
+language plpgsql
+as $$
+declare
+    v_providers text[] := array_remove(
+        array[case when email is not null then 'email' end, case when phone is not null then 'phone' end], null);
+begin
+    perform postern._insert_user(
+        user_id, audience, role, email, phone, encrypted_password,
+        jsonb_build_object('provider', v_providers[1], 'providers', v_providers), coalesce(user_metadata, '{}'));
+    if email is not null then
+        perform postern._set_identity(user_id, 'email', jsonb_build_object(
+            'email', email, 'email_verified', false, 'phone_verified', false));
+    end if;
+    if phone is not null then
+        perform postern._set_identity(user_id, 'phone', jsonb_build_object(
+            'phone', phone, 'email_verified', false, 'phone_verified', false));
+    end if;
+end
+$$;
+
+comment on function postern._create_account(uuid, text, text, text, text, text, jsonb) is
+'Inserts an account with an identity for each of address and number.
+Called by: postern.admin_create_user, postern.create_user.
+Refuses: unique violations reach the caller.';
+
+create or replace function postern._confirm_account(
+    user_id uuid,
+    email_confirm boolean,
+    phone_confirm boolean,
+    app_metadata jsonb,
+    ban interval)
+returns void
+language plpgsql
+as $$
+begin
+    update auth.users u
+    set email_confirmed_at = case when email_confirm then now() else u.email_confirmed_at end,
+        phone_confirmed_at = case when phone_confirm then now() else u.phone_confirmed_at end,
+        raw_user_meta_data = case when email_confirm
+            then coalesce(nullif(u.raw_user_meta_data, 'null'), '{}') || '{"email_verified": true}'
+            else u.raw_user_meta_data end,
+        raw_app_meta_data = case when app_metadata is not null
+            then postern._merge_metadata(u.raw_app_meta_data, app_metadata)
+            else u.raw_app_meta_data end,
+        banned_until = case when ban is null then u.banned_until when ban <> '0' then now() + ban end,
+        confirmation_token = case when email_confirm or phone_confirm then '' else u.confirmation_token end,
+        updated_at = now()
+    where u.id = _confirm_account.user_id
+        and (email_confirm or phone_confirm or app_metadata is not null or ban is not null);
+
+    if email_confirm or phone_confirm then
+        delete from auth.one_time_tokens o where o.user_id = _confirm_account.user_id;
+    end if;
+end
+$$;
+
+comment on function postern._confirm_account(uuid, boolean, boolean, jsonb, interval) is
+'Confirms address and number, merges app_metadata, and bans (zero lifts the ban, null leaves it) in one update.
+Called by: postern.admin_create_user, postern.admin_update_user, postern.create_user.
+Refuses: never.';
+
+create or replace function postern.admin_update_user(
+    caller postern.caller,
+    user_id text,
+    email text default null,
+    phone text default null,
+    password_hash text default null,
+    password_problem json default null,
+    email_confirm boolean default false,
+    phone_confirm boolean default false,
+    user_metadata jsonb default null,
+    app_metadata jsonb default null,
+    role text default null,
+    ban interval default null,
+    ban_problem text default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_refused json := coalesce(postern._check_admin(admin_update_user.caller), postern._check_known(admin_update_user.user_id));
+    v_settings auth.settings;
+    v_user auth.users;
+    v_email text;
+    v_phone text;
+    v_shown jsonb;
+    v_answer json;
+begin
+    if v_refused is not null then
+        return v_refused;
+    end if;
+    select * into strict v_settings from auth.settings;
+
+    begin
+        if coalesce(admin_update_user.email, '') <> '' then
+            v_email := postern._email(admin_update_user.email);
+        end if;
+        if coalesce(admin_update_user.phone, '') <> '' then
+            v_phone := postern._phone(admin_update_user.phone);
+        end if;
+        if ban_problem is not null then
+            perform postern._refuse(400, 'validation_failed', 'invalid format for ban duration: ' || ban_problem);
+        end if;
+        if password_problem is not null then
+            perform postern._refuse(
+                (password_problem ->> 'status')::integer, password_problem ->> 'code', password_problem ->> 'message');
+        end if;
+
+        select u.* into v_user
+        from auth.users u
+        where u.id = admin_update_user.user_id::uuid
+        for no key update;
+        v_shown := postern._user_json(v_user.id)::jsonb -> 'identities';
+
+        if password_hash is not null then
+            perform postern._set_password(v_user.id, password_hash, null);
+            perform postern._add_email_identity_for_password(v_settings, v_user);
+        end if;
+        if v_email is not null then
+            perform postern._set_identity(v_user.id, 'email', jsonb_build_object(
+                'email', v_email, 'email_verified', email_confirm, 'phone_verified', false));
+        end if;
+        if v_phone is not null then
+            perform postern._set_identity(v_user.id, 'phone', jsonb_build_object(
+                'phone', v_phone, 'phone_verified', phone_confirm, 'email_verified', false));
+        end if;
+        if v_email is not null or v_phone is not null or nullif(trim(admin_update_user.role), '') is not null
+            or user_metadata is not null
+        then
+            update auth.users u
+            set email = coalesce(v_email, u.email),
+                phone = coalesce(v_phone, u.phone),
+                role = coalesce(nullif(trim(admin_update_user.role), ''), u.role),
+                is_anonymous = u.is_anonymous
+                    and not (v_email is not null and email_confirm or v_phone is not null and phone_confirm),
+                raw_user_meta_data = case when user_metadata is null then u.raw_user_meta_data
+                    else postern._merge_metadata(u.raw_user_meta_data, user_metadata) end,
+                updated_at = now()
+            where u.id = v_user.id;
+        end if;
+        perform postern._confirm_account(v_user.id, email_confirm, phone_confirm, app_metadata, ban);
+
+        perform postern._audit('user_modified', 'user', '00000000-0000-0000-0000-000000000000',
+            (admin_update_user.caller).role, traits => json_build_object(
+                'user_id', v_user.id, 'user_email', coalesce(v_email, v_user.email, ''),
+                'user_phone', coalesce(v_phone, v_user.phone, '')));
+
+        v_answer := postern._user_json(v_user.id, case when v_user.confirmed_at is null then 'confirmed' else 'stored' end);
+        if v_email is not null or v_phone is not null then
+            -- As the reference: known identities as they were before this change, new ones behind them.
+            v_answer := v_answer::jsonb || jsonb_build_object('identities', v_shown || coalesce((
+                select jsonb_agg(i.value)
+                from jsonb_array_elements(v_answer::jsonb -> 'identities') i
+                where not exists (
+                    select from jsonb_array_elements(v_shown) s
+                    where s.value -> 'identity_id' = i.value -> 'identity_id')), '[]'));
+        end if;
+        return json_build_object('v', v_settings.version, 'body', v_answer);
+    {{ template "handler" "Error updating user" }}
+    end;
+end
+$$;
+
+comment on function postern.admin_update_user(postern.caller, text, text, text, text, json, boolean, boolean, jsonb, jsonb, text, interval, text) is
+'Changes an account on behalf of an administrator; metadata is merged, a password ends all sessions (contract admin.md 6).
+Called by: PUT /admin/users/{user_id}.
+Refuses: what _check_admin refuses (403); validation_failed, user_not_found (404); validation_failed (400), weak_password (422); unique violations and errors of users'' triggers.';
+
+create or replace function postern.admin_delete_user(caller postern.caller, user_id text, soft boolean default false)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_refused json := coalesce(postern._check_admin(admin_delete_user.caller), postern._check_known(admin_delete_user.user_id));
+begin
+    if v_refused is not null then
+        return v_refused;
+    end if;
+
+    begin
+        perform postern._audit('user_deleted', 'team', '00000000-0000-0000-0000-000000000000',
+            (admin_delete_user.caller).role, traits => json_build_object(
+                'user_id', u.id, 'user_email', coalesce(u.email, ''), 'user_phone', coalesce(u.phone, '')))
+        from auth.users u
+        where u.id = admin_delete_user.user_id::uuid;
+        perform postern._delete_account(admin_delete_user.user_id::uuid, soft);
+        return json_build_object('v', (select g.version from auth.settings g), 'body', json_build_object());
+    {{ template "handler" "Database error deleting user" }}
+    end;
+end
+$$;
+
+comment on function postern.admin_delete_user(postern.caller, text, boolean) is
+'Deletes an account: soft keeps the row without personal data and frees address and number, otherwise the row goes with all that references it (contract admin.md 7).
+Called by: DELETE /admin/users/{user_id}.
+Refuses: what _check_admin refuses (403); validation_failed, user_not_found (404); foreign keys of users'' tables that restrict.';
+
+create or replace function postern._delete_account(user_id uuid, soft boolean)
+returns void
+language plpgsql
+as $$
+begin
+    if not soft then
+        delete from auth.users u where u.id = _delete_account.user_id;
+        return;
+    end if;
+
+    update auth.users u
+    set email = postern._obscure(u.id || coalesce(u.email, '')),
+        phone = left(postern._obscure(u.id || coalesce(u.phone, '')), 15),
+        email_change = postern._obscure(u.id || coalesce(u.email_change, '')),
+        phone_change = left(postern._obscure(u.id || coalesce(u.phone_change, '')), 15),
+        encrypted_password = null,
+        confirmation_token = '', recovery_token = '', email_change_token_current = '',
+        email_change_token_new = '', phone_change_token = '',
+        raw_user_meta_data = '{}', raw_app_meta_data = '{}',
+        deleted_at = now(), updated_at = now()
+    where u.id = _delete_account.user_id and u.deleted_at is null;
+    if not found then
+        return;
+    end if;
+
+    update auth.identities i
+    set identity_data = '{}', provider_id = postern._obscure(i.user_id || i.provider || ':' || i.provider_id)
+    where i.user_id = _delete_account.user_id;
+    delete from auth.one_time_tokens o where o.user_id = _delete_account.user_id;
+    delete from auth.mfa_factors f where f.user_id = _delete_account.user_id;
+    delete from auth.webauthn_credentials c where c.user_id = _delete_account.user_id;
+    delete from auth.sessions s where s.user_id = _delete_account.user_id;
+end
+$$;
+
+comment on function postern._delete_account(uuid, boolean) is
+'Deletes an account with all that belongs to it, or scrubs it (contract admin.md 7.2).
+Called by: postern.admin_delete_user, postern.delete_user.
+Refuses: never; errors of foreign keys and triggers reach the caller.';
+
+create or replace function postern._obscure(value text)
+returns text
+language sql immutable strict
+as $$
+    select translate(encode(sha256(convert_to(value, 'UTF8')), 'base64'), '+/=', '-_')
+$$;
+
+comment on function postern._obscure(text) is
+'Unpadded base64url of the SHA-256 of a text.
+Called by: postern._delete_account.
+Refuses: never.';

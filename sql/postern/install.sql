@@ -1,0 +1,73 @@
+-- Helpers first, then one file per capability. Everything is owned by the owner of the auth tables.
+do $$
+begin
+    execute format('set local role %I', (
+        select r.rolname
+        from pg_catalog.pg_namespace n
+        join pg_catalog.pg_roles r on r.oid = n.nspowner
+        where n.nspname = 'postern'));
+end
+$$;
+set local check_function_bodies = off;
+set local client_min_messages = warning;
+
+{{ template "postern/support/handler.sql" . }}
+{{ template "postern/support/refusals.sql" . }}
+{{ template "postern/support/text.sql" . }}
+{{ template "postern/support/caller.sql" . }}
+{{ template "postern/support/limits.sql" . }}
+{{ template "postern/support/audit.sql" . }}
+{{ template "postern/support/user_json.sql" . }}
+{{ template "postern/support/accounts.sql" . }}
+{{ template "postern/support/sessions.sql" . }}
+{{ template "postern/support/hooks.sql" . }}
+{{ template "postern/support/tokens.sql" . }}
+{{ template "postern/schema_version.sql" . }}
+{{ template "postern/settings.sql" . }}
+{{ template "postern/sign_up.sql" . }}
+{{ template "postern/sign_in.sql" . }}
+{{ template "postern/refresh_session.sql" . }}
+{{ template "postern/users.sql" . }}
+{{ template "postern/log_out.sql" . }}
+{{ template "postern/admin_users.sql" . }}
+{{ template "postern/admin_audit.sql" . }}
+{{ template "postern/seeds.sql" . }}
+{{ template "postern/policies.sql" . }}
+
+-- What is no longer in the package goes, one by one and never with cascade: whoever depends on it is named in the error.
+-- Functions of this installation carry its transaction's id.
+do $$
+declare
+    v_function regprocedure;
+begin
+    for v_function in
+        select p.oid
+        from pg_catalog.pg_proc p
+        where p.pronamespace = 'postern'::regnamespace
+            and p.xmin <> pg_catalog.pg_current_xact_id()::xid
+    loop
+        execute format('drop function %s', v_function);
+    end loop;
+end
+$$;
+
+-- The gateway may call the public functions, and nobody else anything unless the owner says so.
+do $$
+declare
+    v_function record;
+begin
+    for v_function in
+        select p.oid::regprocedure as signature,
+            p.proname like E'\\_%' or p.prorettype = 'trigger'::regtype
+                or p.proname in ('impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user') as is_private
+        from pg_catalog.pg_proc p
+        where p.pronamespace = 'postern'::regnamespace
+    loop
+        execute format('revoke all on function %s from public', v_function.signature);
+        if not v_function.is_private then
+            execute format('grant execute on function %s to postern_gateway', v_function.signature);
+        end if;
+    end loop;
+end
+$$;
+reset role;

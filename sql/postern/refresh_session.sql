@@ -1,0 +1,253 @@
+create or replace function postern.refresh_session(session_id uuid, counter bigint, caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v record;
+    v_problem text;
+    v_reuse text;
+    v_refused json;
+begin
+    select * into strict v_settings from auth.settings;
+    if (refresh_session.caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, 'token', (refresh_session.caller).limiter_key);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
+
+    begin
+        -- The row locks settle refreshes of one session: the second waits and then sees the first one's counter.
+        select s.user_id, s.created_at, s.not_after, s.refreshed_at, s.aal, s.oauth_client_id,
+            u.banned_until, u.email, u.phone, u.is_sso_user, u.raw_user_meta_data ->> 'full_name' as full_name,
+            t.id as token_id, t.counter, t.revoked, t.updated_at as rotated_at
+        into v
+        from auth.sessions s
+        join auth.users u on u.id = s.user_id
+        join auth.refresh_tokens t on t.session_id = s.id
+        where s.id = refresh_session.session_id
+        order by t.id desc
+        limit 1
+        for no key update of s, t;
+
+        if not found then
+            return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
+        elsif refresh_session.counter > v.counter then
+            return postern._error(400, 'validation_failed', 'Invalid Refresh Token: Not Issued By This Server');
+        elsif v.banned_until > now() then
+            return postern._error(400, 'user_banned', 'Invalid Refresh Token: User Banned');
+        end if;
+
+        v_problem := postern._session_problem(
+            v_settings, v.not_after, v.created_at, v.refreshed_at, v.aal, v.user_id);
+        if v_problem is not null then
+            return postern._error(400, 'session_expired', 'Invalid Refresh Token: ' || v_problem);
+        elsif v.oauth_client_id is not null then
+            return postern._error(400, 'invalid_client', 'Client authentication required for OAuth session');
+        elsif v_settings.sessions_single_per_user
+            and not postern._is_newest_session(v_settings, refresh_session.session_id)
+        then
+            return postern._error(400, 'session_expired', 'Invalid Refresh Token: Session Expired (Revoked by Newer Login)');
+        elsif v.revoked then
+            return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
+        end if;
+
+        if refresh_session.counter = v.counter then
+            update auth.refresh_tokens t
+            set counter = t.counter + 1, updated_at = now()
+            where t.id = v.token_id;
+        elsif refresh_session.counter = v.counter - 1 then
+            v_reuse := 'fail-to-save';
+        elsif now() - v.rotated_at <= make_interval(secs => v_settings.security_refresh_token_reuse_interval)
+            and v_settings.security_refresh_token_reuse_interval > 0
+        then
+            v_reuse := 'concurrent-refresh';
+        elsif v_settings.security_refresh_token_allow_reuse and v_settings.security_refresh_token_algorithm_version = 2 then
+            v_reuse := 'always-allow';
+        elsif not v_settings.security_refresh_token_rotation_enabled then
+            return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
+        elsif v_settings.security_refresh_token_algorithm_version = 2 then
+            delete from auth.sessions s where s.id = refresh_session.session_id;
+            return postern._error(
+                400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used', fact => 'session_ended');
+        else
+            update auth.refresh_tokens t
+            set revoked = true, updated_at = now()
+            where t.session_id = refresh_session.session_id and not t.revoked;
+            return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
+        end if;
+
+        update auth.sessions s
+        set refreshed_at = now() at time zone 'UTC', updated_at = now(),
+            user_agent = nullif((refresh_session.caller).user_agent, ''), ip = (refresh_session.caller).ip
+        where s.id = refresh_session.session_id;
+
+        perform postern._audit(
+            'token_refreshed', 'token', v.user_id, coalesce(nullif(v.phone, ''), v.email), v.full_name, v.is_sso_user);
+        return postern._tokens(v.user_id, refresh_session.session_id, 'token_refresh', reuse => v_reuse);
+    {{ template "handler" "Database error refreshing session" }}
+    end;
+end
+$$;
+
+comment on function postern.refresh_session(uuid, bigint, postern.caller) is
+'Continues a session: the presented counter is rotated, or answered again when its successor was lost (DESIGN 7). The gateway has verified the token''s MAC.
+Called by: POST /token with grant_type refresh_token; postern.refresh_adopted_session.
+Refuses: refresh_token_not_found, validation_failed - never issued, user_banned, session_expired, invalid_client, refresh_token_already_used (400).';
+
+create or replace function postern.refresh_adopted_session(
+    token text default null,
+    session_id uuid default null,
+    counter bigint default null,
+    signed bytea default null,
+    mac bytea default null,
+    token_digest text default null,
+    caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_caller postern.caller := refresh_adopted_session.caller;
+    v_presented auth.refresh_tokens;
+    v_live auth.refresh_tokens;
+    v_session auth.sessions;
+    v_counter bigint;
+    v_answer json;
+    v_refused json;
+begin
+    select * into strict v_settings from auth.settings;
+    if v_caller.limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, 'token', v_caller.limiter_key);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+        v_caller.limiter_key := null;
+    end if;
+
+    begin
+        if token is not null then
+            select t.* into v_presented
+            from auth.refresh_tokens t
+            where t.token in (refresh_adopted_session.token, token_digest);
+            if not found then
+                return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
+            elsif v_presented.session_id is null then
+                delete from auth.refresh_tokens t where t.id = v_presented.id;
+                return postern._error(400, 'session_not_found', 'Invalid Refresh Token: No Valid Session Found');
+            end if;
+
+            -- The session first, as everywhere: what comes next reads and changes its tokens.
+            perform from auth.sessions s where s.id = v_presented.session_id for no key update;
+            select t.* into v_live
+            from auth.refresh_tokens t
+            where t.session_id = v_presented.session_id
+            order by t.id desc
+            limit 1;
+
+            v_counter := case
+                when v_presented.id = v_live.id then 0
+                -- A sibling that was live too, or the direct parent of a token not used yet: the current token again.
+                when not v_presented.revoked then v_live.counter - 1
+                when v_live.counter = 0 and v_live.parent = v_presented.token then -1
+                else least(v_live.counter, 0) - 2
+            end;
+            v_answer := postern.refresh_session(v_presented.session_id, v_counter, v_caller);
+            if v_answer -> 'session' is not null then
+                update auth.refresh_tokens t set token = token_digest
+                where t.id = v_presented.id and t.token = refresh_adopted_session.token;
+            end if;
+            return v_answer;
+        end if;
+
+        select s.* into v_session
+        from auth.sessions s
+        where s.id = refresh_adopted_session.session_id
+        for no key update;
+        if v_session.refresh_token_hmac_key is not null then
+            -- Digests are compared, so that the time taken says nothing about the MAC.
+            if sha256(substr(postern._hmac_sha256(
+                postern._base64url_decode(v_session.refresh_token_hmac_key), signed), 1, 16)) <> sha256(mac)
+            then
+                return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
+            end if;
+            insert into auth.refresh_tokens (
+                instance_id, user_id, session_id, revoked, counter, created_at, updated_at)
+            select
+                '00000000-0000-0000-0000-000000000000', v_session.user_id, v_session.id, false,
+                v_session.refresh_token_counter, v_session.created_at,
+                coalesce(v_session.refreshed_at at time zone 'UTC', v_session.created_at)
+            where not exists (select from auth.refresh_tokens t where t.session_id = v_session.id);
+        elsif not exists (
+            select from auth.refresh_tokens t
+            where t.session_id = refresh_adopted_session.session_id and t.parent = token_digest)
+        then
+            return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
+        end if;
+
+        v_answer := postern.refresh_session(
+            refresh_adopted_session.session_id, refresh_adopted_session.counter, v_caller);
+        if (v_answer #>> '{session,counter}')::bigint = refresh_adopted_session.counter + 1
+            and v_answer #>> '{session,reuse}' is null
+        then
+            -- Rotated: from here on the derived key counts, and of the old one only this token is remembered.
+            update auth.sessions s set refresh_token_hmac_key = null, refresh_token_counter = null
+            where s.id = refresh_adopted_session.session_id;
+            update auth.refresh_tokens t set parent = token_digest
+            where t.session_id = refresh_adopted_session.session_id;
+        elsif v_answer #>> '{error,code}' = 'refresh_token_already_used'
+            and v_session.refresh_token_hmac_key is not null
+            and v_settings.security_refresh_token_rotation_enabled
+        then
+            -- Reuse of a second-generation token ends the session, whatever new sessions do.
+            delete from auth.sessions s where s.id = v_session.id;
+            return postern._error(
+                400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used', fact => 'session_ended');
+        end if;
+        return v_answer;
+    {{ template "handler" "Database error refreshing session" }}
+    end;
+end
+$$;
+
+comment on function postern.refresh_adopted_session(text, uuid, bigint, bytea, bytea, text, postern.caller) is
+'Continues a session with a refresh token that Supabase Auth issued: a 12-character token, or a second-generation one (session id, counter, the signed bytes and the MAC, checked with the key stored in the session). token_digest is the hex SHA-256 of the presented text; it replaces what Supabase Auth stored at first use (DESIGN 7).
+Called by: POST /token with grant_type refresh_token, for tokens that Postern''s own keys did not sign.
+Refuses: as postern.refresh_session; session_not_found (400) - a token without a session.';
+
+create or replace function postern._hmac_sha256(key bytea, message bytea)
+returns bytea
+language plpgsql immutable strict
+as $$
+declare
+    v_key bytea := case when length(key) > 64 then sha256(key) else key end;
+    v_inner bytea := decode(repeat('36', 64), 'hex');
+    v_outer bytea := decode(repeat('5c', 64), 'hex');
+begin
+    for v_at in 0 .. length(v_key) - 1 loop
+        v_inner := set_byte(v_inner, v_at, get_byte(v_inner, v_at) # get_byte(v_key, v_at));
+        v_outer := set_byte(v_outer, v_at, get_byte(v_outer, v_at) # get_byte(v_key, v_at));
+    end loop;
+    return sha256(v_outer || sha256(v_inner || message));
+end
+$$;
+
+comment on function postern._hmac_sha256(bytea, bytea) is
+'HMAC-SHA-256 (RFC 2104), without an extension.
+Called by: postern.refresh_adopted_session.
+Refuses: never.';
+
+create or replace function postern._base64url_decode(encoded text)
+returns bytea
+language sql immutable strict
+as $$
+    select decode(rpad(translate(encoded, '-_', '+/'), (length(encoded) + 3) / 4 * 4, '='), 'base64')
+$$;
+
+comment on function postern._base64url_decode(text) is
+'Bytes of a base64url text without padding (RFC 4648 section 5).
+Called by: postern.refresh_adopted_session.
+Refuses: invalid input is an error of PostgreSQL.';

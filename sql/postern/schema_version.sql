@@ -1,0 +1,14 @@
+create or replace function postern.schema_version()
+returns integer
+language plpgsql immutable security definer
+set search_path = ''
+as $$
+begin
+    return 15;
+end
+$$;
+
+comment on function postern.schema_version() is
+'The number of the migration that this code package belongs to.
+Called by: the gateway at start, to compare with its own.
+Refuses: never.';

@@ -1,0 +1,217 @@
+create or replace function postern.sign_up(
+    email text default null,
+    phone text default null,
+    password_hash text default null,
+    password_problem json default null,
+    data jsonb default null,
+    channel text default null,
+    code_challenge text default null,
+    code_challenge_method text default null,
+    caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_audience text;
+    v_email text;
+    v_phone text;
+    v_provider text;
+    v_confirm boolean;
+    v_user auth.users;
+    v_user_id uuid := gen_random_uuid();
+    v_facts jsonb;
+begin
+    select * into strict v_settings from auth.settings;
+    v_audience := coalesce(nullif((sign_up.caller).audience, ''), v_settings.jwt_aud);
+
+    begin
+        if v_settings.disable_signup then
+            perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
+        elsif password_problem is not null then
+            perform postern._refuse(
+                (password_problem ->> 'status')::integer, password_problem ->> 'code', password_problem ->> 'message');
+        elsif coalesce(sign_up.email, '') <> '' and coalesce(sign_up.phone, '') <> '' then
+            perform postern._refuse(400, 'validation_failed',
+                'Only an email address or phone number should be provided on signup.');
+        end if;
+
+        if coalesce(sign_up.email, '') <> '' then
+            perform postern._check_code_challenge(code_challenge, code_challenge_method);
+            if not v_settings.external_email_enabled then
+                perform postern._refuse(400, 'email_provider_disabled', 'Email signups are disabled');
+            end if;
+            v_email := postern._email(sign_up.email);
+            v_provider := 'email';
+            v_confirm := v_settings.mailer_autoconfirm;
+        else
+            if coalesce(channel, '') not in ('', 'sms') then
+                perform postern._refuse(400, 'validation_failed', 'Invalid channel, supported values are ''sms'' or ''whatsapp''. '
+                    || '''whatsapp'' is only supported if Twilio or Twilio Verify is used as the provider.');
+            elsif coalesce(code_challenge, '') <> '' or coalesce(code_challenge_method, '') <> '' then
+                perform postern._refuse(400, 'validation_failed', 'PKCE not supported for phone signups');
+            elsif not v_settings.external_phone_enabled then
+                perform postern._refuse(400, 'phone_provider_disabled', 'Phone signups are disabled');
+            end if;
+            v_phone := postern._phone(sign_up.phone);
+            v_provider := 'phone';
+            v_confirm := v_settings.sms_autoconfirm;
+        end if;
+
+        v_user := postern._find_user(v_email, v_phone, v_audience);
+        if v_user.id is not null then
+            return postern._sign_up_again(v_settings, v_user, v_provider, data);
+        elsif coalesce(password_hash, '') = '' then
+            -- Only when the settings changed between the gateway's look and this statement.
+            perform postern._refuse(503, 'unexpected_failure', 'Please try again', 'called without a password hash', 1);
+        end if;
+
+        begin
+            perform postern._insert_user(
+                v_user_id, v_audience, trim(v_settings.jwt_default_group_name), v_email, v_phone, password_hash,
+                jsonb_build_object('provider', v_provider, 'providers', jsonb_build_array(v_provider)),
+                coalesce(data, '{}'));
+        exception when unique_violation then
+            -- Settles two sign-ups with one address: the second finds the first one's account.
+            v_user := postern._find_user(v_email, v_phone, v_audience);
+            if v_user.id is null then
+                raise;
+            end if;
+            return postern._sign_up_again(v_settings, v_user, v_provider, data);
+        end;
+
+        v_facts := jsonb_build_object('sub', v_user_id, 'email_verified', false, 'phone_verified', false)
+            || case when v_email is null then '{}' else jsonb_build_object('email', v_email) end;
+        perform postern._set_identity(v_user_id, v_provider, coalesce(data, '{}') || v_facts);
+
+        update auth.users u
+        set raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, v_facts || jsonb_build_object(
+                'email_verified', v_confirm and v_email is not null)),
+            email_confirmed_at = case when v_confirm and v_email is not null then now() end,
+            phone_confirmed_at = case when v_confirm and v_phone is not null then now() end,
+            last_sign_in_at = case when v_confirm then now() end
+        where u.id = v_user_id;
+
+        if not v_confirm then
+            perform postern._audit_user('user_confirmation_requested', 'user', v_user_id,
+                json_build_object('provider', v_provider));
+            return json_build_object('v', v_settings.version, 'body', postern._user_json(v_user_id));
+        end if;
+
+        perform postern._audit_user('user_signedup', 'team', v_user_id, json_build_object('provider', v_provider));
+        perform postern._audit_user('login', 'account', v_user_id, json_build_object('provider', v_provider));
+        return postern._tokens(
+            v_user_id, postern._open_session(v_user_id, 'password', sign_up.caller), 'password', shown => 'signed_up');
+    {{ template "handler" "Database error saving new user" }}
+    end;
+end
+$$;
+
+comment on function postern.sign_up(text, text, text, json, jsonb, text, text, text, postern.caller) is
+'Creates an account with an address or a number and a password hash; confirms it and opens a session at once when auth.settings says so. password_problem: what the gateway found wrong with the plain password, {status, code, message}. Contract core.md 3.
+Called by: POST /signup.
+Refuses: signup_disabled, weak_password (422); validation_failed, email_provider_disabled, phone_provider_disabled (400); user_already_exists (422) - known account where accounts are confirmed at once; errors of users'' triggers.';
+
+create or replace function postern._sign_up_again(settings auth.settings, known auth.users, provider text, data jsonb)
+returns json
+language plpgsql
+as $$
+declare
+    v_confirmed boolean := case provider when 'email' then known.email_confirmed_at else known.phone_confirmed_at end is not null;
+begin
+    -- Auto-confirm never opens a session for an account that exists: its password was not asked (DESIGN, security).
+    if settings.mailer_autoconfirm or settings.sms_autoconfirm then
+        perform postern._refuse(422, 'user_already_exists', 'User already registered');
+    elsif v_confirmed then
+        perform postern._audit_user('user_repeated_signup', 'user', known.id, json_build_object('provider', provider));
+        return json_build_object('v', settings.version, 'body', json_build_object(
+            'id', gen_random_uuid(),
+            'aud', known.aud,
+            'role', '',
+            'email', case provider when 'email' then known.email else '' end,
+            'phone', case provider when 'phone' then known.phone else '' end,
+            'confirmation_sent_at', postern._utc(now()),
+            'app_metadata', json_build_object('provider', provider, 'providers', json_build_array(provider)),
+            'user_metadata', coalesce(data, '{}'),
+            'identities', json_build_array(),
+            'created_at', postern._utc(now()),
+            'updated_at', postern._utc(now()),
+            'is_anonymous', false));
+    end if;
+
+    perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', provider));
+    return json_build_object('v', settings.version, 'body', postern._user_json(known.id));
+end
+$$;
+
+comment on function postern._sign_up_again(auth.settings, auth.users, text, jsonb) is
+'The answer to a sign-up with an address or number that has an account: a made-up user when it is confirmed, the stored one when it is not (contract core.md 3.3, 3.4).
+Called by: postern.sign_up.
+Refuses: user_already_exists (422) - accounts are confirmed at once.';
+
+create or replace function postern._check_code_challenge(challenge text, method text)
+returns void
+language plpgsql immutable
+as $$
+begin
+    if (coalesce(challenge, '') = '') <> (coalesce(method, '') = '') then
+        perform postern._refuse(400, 'validation_failed', 'PKCE flow requires code_challenge_method and code_challenge');
+    elsif coalesce(challenge, '') = '' then
+        return;
+    elsif length(challenge) not between 43 and 128 then
+        perform postern._refuse(400, 'validation_failed', 'code challenge has to be between 43 and 128 characters');
+    elsif challenge !~ '^[A-Za-z0-9._~-]+$' then
+        perform postern._refuse(400, 'validation_failed',
+            'code challenge can only contain alphanumeric characters, hyphens, periods, underscores and tildes');
+    elsif lower(method) not in ('s256', 'plain') then
+        perform postern._refuse(400, 'validation_failed', 'code_challenge_method must be s256 or plain');
+    end if;
+end
+$$;
+
+comment on function postern._check_code_challenge(text, text) is
+'Checks the PKCE parameters of a request (contract core.md 3.6; an unknown method is named instead of failing later).
+Called by: functions that start a flow.
+Refuses: validation_failed (400).';
+
+create or replace function postern.sign_up_anonymously(data jsonb default null, caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_user_id uuid := gen_random_uuid();
+    v_refused json;
+begin
+    select * into strict v_settings from auth.settings;
+    if v_settings.external_anonymous_users_enabled and (sign_up_anonymously.caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, 'anonymous_sign_ins', (sign_up_anonymously.caller).limiter_key);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
+
+    begin
+        if not v_settings.external_anonymous_users_enabled then
+            perform postern._refuse(422, 'anonymous_provider_disabled', 'Anonymous sign-ins are disabled');
+        elsif v_settings.disable_signup then
+            perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
+        end if;
+
+        perform postern._insert_user(
+            v_user_id, coalesce(nullif((sign_up_anonymously.caller).audience, ''), v_settings.jwt_aud),
+            trim(v_settings.jwt_default_group_name), null, null, '', '{}', coalesce(data, '{}'), is_anonymous => true);
+        update auth.users u set last_sign_in_at = now() where u.id = v_user_id;
+        return postern._tokens(
+            v_user_id, postern._open_session(v_user_id, 'anonymous', sign_up_anonymously.caller), 'anonymous');
+    {{ template "handler" "Database error creating anonymous user" }}
+    end;
+end
+$$;
+
+comment on function postern.sign_up_anonymously(jsonb, postern.caller) is
+'Creates an account without address, number or password and opens its session (contract core.md 3.7).
+Called by: POST /signup without email and phone.
+Refuses: over_request_rate_limit (429); anonymous_provider_disabled, signup_disabled (422); errors of users'' triggers.';

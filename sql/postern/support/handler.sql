@@ -1,0 +1,24 @@
+{{- define "handler" -}}
+exception when others then
+        -- DESIGN 6: refusals and errors of users' code become the answer; what another try may cure is raised again.
+        declare
+            v_state text;
+            v_message text;
+            v_detail text;
+            v_hint text;
+            v_column text;
+            v_datatype text;
+            v_context text;
+        begin
+            get stacked diagnostics
+                v_state = returned_sqlstate,
+                v_message = message_text,
+                v_detail = pg_exception_detail,
+                v_hint = pg_exception_hint,
+                v_column = column_name,
+                v_datatype = pg_datatype_name,
+                v_context = pg_exception_context;
+            return postern._refusal(
+                '{{ . }}', v_state, v_message, v_detail, v_hint, v_column, v_datatype, v_context);
+        end;
+{{- end -}}

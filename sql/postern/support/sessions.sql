@@ -1,0 +1,99 @@
+create or replace function postern._open_session(user_id uuid, method text, caller postern.caller)
+returns uuid
+language plpgsql
+as $$
+declare
+    v_session uuid := gen_random_uuid();
+begin
+    insert into auth.sessions (id, user_id, created_at, updated_at, aal, user_agent, ip)
+    values (
+        v_session, _open_session.user_id, now(), now(), 'aal1',
+        nullif((_open_session.caller).user_agent, ''), (_open_session.caller).ip);
+
+    insert into auth.refresh_tokens (instance_id, user_id, session_id, revoked, counter, created_at, updated_at)
+    values (
+        '00000000-0000-0000-0000-000000000000', _open_session.user_id, v_session, false, 0, now(), now());
+
+    insert into auth.mfa_amr_claims (id, session_id, authentication_method, created_at, updated_at)
+    values (gen_random_uuid(), v_session, _open_session.method, now(), now());
+
+    return v_session;
+end
+$$;
+
+comment on function postern._open_session(uuid, text, postern.caller) is
+'Opens a session with its refresh token row (counter 0) and the method that opened it (contract core.md 12.1).
+Called by: every way to sign in.
+Refuses: never.';
+
+create or replace function postern._session_problem(
+    settings auth.settings,
+    not_after timestamptz,
+    created_at timestamptz,
+    refreshed_at timestamp,
+    aal auth.aal_level,
+    user_id uuid)
+returns text
+language plpgsql stable
+as $$
+begin
+    if not_after < now() or created_at + settings.sessions_timebox < now() then
+        return 'Session Expired';
+    end if;
+    if coalesce(refreshed_at at time zone 'UTC', created_at) + settings.sessions_inactivity_timeout < now() then
+        return 'Session Expired (Inactivity)';
+    end if;
+    if coalesce(aal, 'aal1') < 'aal2' and created_at + settings.sessions_allow_low_aal < now()
+        and postern._has_verified_factor(user_id)
+    then
+        return 'Session Expired (Low AAL: User Needs MFA Verification)';
+    end if;
+    return null;
+end
+$$;
+
+comment on function postern._session_problem(auth.settings, timestamptz, timestamptz, timestamp, auth.aal_level, uuid) is
+'Why a session may not go on, by its own end and the limits of auth.settings, in the words of contract core.md 4.6; null when it may.
+Called by: postern.refresh_session, postern._check_admin.
+Refuses: never.';
+
+create or replace function postern._has_verified_factor(user_id uuid)
+returns boolean
+language plpgsql stable
+as $$
+begin
+    return exists (
+        select from auth.mfa_factors f
+        where f.user_id = _has_verified_factor.user_id and f.status = 'verified');
+end
+$$;
+
+comment on function postern._has_verified_factor(uuid) is
+'Whether a user can reach aal2.
+Called by: session limits, postern.update_user.
+Refuses: never.';
+
+create or replace function postern._is_newest_session(settings auth.settings, session_id uuid)
+returns boolean
+language plpgsql stable
+as $$
+begin
+    return not exists (
+        select
+        from auth.sessions mine
+        join auth.sessions other on other.user_id = mine.user_id and other.id <> mine.id
+        where mine.id = _is_newest_session.session_id
+            and postern._session_problem(
+                settings, other.not_after, other.created_at, other.refreshed_at, other.aal, other.user_id) is null
+            and (settings.sessions_tags = '{}'
+                or case when other.tag = any (settings.sessions_tags) then other.tag else settings.sessions_tags[1] end
+                    = case when mine.tag = any (settings.sessions_tags) then mine.tag else settings.sessions_tags[1] end)
+            and coalesce(other.refreshed_at at time zone 'UTC', other.created_at)
+                > coalesce(mine.refreshed_at at time zone 'UTC', mine.created_at));
+end
+$$;
+
+comment on function postern._is_newest_session(auth.settings, uuid) is
+'Whether no other valid session of the user with the same tag was used later (contract core.md 4.6, single session per user).
+Called by: postern.refresh_session.
+Refuses: never.';

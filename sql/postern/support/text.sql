@@ -1,0 +1,64 @@
+create or replace function postern._utc(moment timestamptz)
+returns text
+language sql stable
+as $$
+    select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+comment on function postern._utc(timestamptz) is
+'RFC 3339 text of a moment, in UTC whatever the session''s time zone, to the microsecond.
+Called by: everything that writes a time into JSON.
+Refuses: never.';
+
+create or replace function postern._email(address text)
+returns text
+language plpgsql immutable
+as $$
+begin
+    if coalesce(address, '') = '' then
+        perform postern._refuse(400, 'validation_failed', 'An email address is required');
+    elsif octet_length(address) > 255 then
+        perform postern._refuse(400, 'validation_failed', 'An email address is too long');
+    elsif address !~ ('^[a-zA-Z0-9.!#$%&''*+/=?^_`{|}~-]+'
+        || '@[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$') then
+        perform postern._refuse(400, 'validation_failed', 'Unable to validate email address: invalid format');
+    end if;
+    return lower(address);
+end
+$$;
+
+comment on function postern._email(text) is
+'The lower-cased address when it is one (contract core.md 3.5).
+Called by: every function that stores an address.
+Refuses: validation_failed (400) - missing, longer than 255 bytes, or not an address.';
+
+create or replace function postern._phone(number text)
+returns text
+language plpgsql immutable
+as $$
+declare
+    v_number text := postern._phone_digits(number);
+begin
+    if coalesce(v_number, '') !~ '^[1-9][0-9]{1,14}$' then
+        perform postern._refuse(400, 'validation_failed', 'Invalid phone number format (E.164 required)');
+    end if;
+    return v_number;
+end
+$$;
+
+comment on function postern._phone(text) is
+'The number without plus sign and blanks when it is one by E.164 (contract core.md 3.1).
+Called by: every function that stores a number.
+Refuses: validation_failed (400) - not an E.164 number.';
+
+create or replace function postern._phone_digits(number text)
+returns text
+language sql immutable
+as $$
+    select replace(regexp_replace(number, '^\s*\+', ''), ' ', '')
+$$;
+
+comment on function postern._phone_digits(text) is
+'A phone number as stored: no leading plus sign, no blanks; not checked.
+Called by: functions that look a number up.
+Refuses: never.';

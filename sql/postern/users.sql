@@ -1,0 +1,325 @@
+create or replace function postern.get_user(caller postern.caller)
+returns json
+language plpgsql stable security definer
+set search_path = ''
+as $$
+declare
+    v_refused json := postern._check_user(get_user.caller);
+    v_answer text;
+begin
+    if v_refused is not null then
+        return v_refused;
+    end if;
+    select concat('{"v":', g.version, ',"body":', postern._user_json((get_user.caller).user_id), '}')
+    into strict v_answer
+    from auth.settings g;
+    return v_answer;
+end
+$$;
+
+comment on function postern.get_user(postern.caller) is
+'The account of the caller (contract core.md 6.1).
+Called by: GET /user.
+Refuses: user_not_found, session_not_found, user_banned (403).';
+
+create or replace function postern.find_own_password(caller postern.caller)
+returns json
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    v_settings auth.settings;
+    v_refused json := postern._check_user(find_own_password.caller);
+begin
+    select * into strict v_settings from auth.settings;
+    if v_refused is null and (find_own_password.caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, 'user', (find_own_password.caller).limiter_key);
+    end if;
+    return coalesce(v_refused, (
+        select json_build_object('v', v_settings.version, 'password_hash', nullif(u.encrypted_password, ''))
+        from auth.users u
+        where u.id = (find_own_password.caller).user_id));
+end
+$$;
+
+comment on function postern.find_own_password(postern.caller) is
+'The first half of a change of password: the hash that the current and the new password are compared with, null when there is none.
+Called by: PUT /user with a password; postern.update_user is then called without the limiter key.
+Refuses: user_not_found, session_not_found, user_banned (403); over_request_rate_limit (429).';
+
+create or replace function postern.update_user(
+    caller postern.caller,
+    email text default null,
+    phone text default null,
+    password_hash text default null,
+    password_problem json default null,
+    compared_digest text default null,
+    is_same_password boolean default null,
+    is_current_password boolean default null,
+    nonce text default null,
+    data jsonb default null,
+    app_metadata jsonb default null,
+    channel text default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_refused json := postern._check_user(update_user.caller);
+    v_user auth.users;
+    v_session auth.sessions;
+    v_email text;
+    v_phone text;
+begin
+    select * into strict v_settings from auth.settings;
+    if v_refused is null and (update_user.caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, 'user', (update_user.caller).limiter_key);
+    end if;
+    if v_refused is not null then
+        return v_refused;
+    end if;
+
+    begin
+        if coalesce(update_user.email, '') <> '' then
+            v_email := postern._email(update_user.email);
+        end if;
+        if coalesce(update_user.phone, '') <> '' then
+            v_phone := postern._phone(update_user.phone);
+        end if;
+        if password_problem is not null then
+            perform postern._refuse(
+                (password_problem ->> 'status')::integer, password_problem ->> 'code', password_problem ->> 'message');
+        end if;
+
+        -- The row lock settles two changes of one account: the second sees the first one's values.
+        select u.* into v_user
+        from auth.users u
+        where u.id = (update_user.caller).user_id
+        for no key update;
+        if not found then
+            perform postern._refuse(403, 'user_not_found', 'User from sub claim in JWT does not exist');
+        end if;
+        select s.* into v_session
+        from auth.sessions s
+        where s.id = (update_user.caller).session_id;
+
+        if v_email = v_user.email then
+            v_email := null;
+        end if;
+        if v_phone = v_user.phone then
+            v_phone := null;
+        end if;
+        perform postern._check_user_update(v_settings, v_user, v_session, v_email, v_phone, password_hash, nonce, app_metadata);
+
+        if password_hash is not null then
+            perform postern._check_new_password(
+                v_settings, v_user, v_session, compared_digest, is_same_password, is_current_password, nonce);
+            perform postern._set_password(v_user.id, password_hash, v_session.id);
+            perform postern._add_email_identity_for_password(v_settings, v_user);
+            perform postern._audit_user('user_updated_password', 'user', v_user.id);
+        end if;
+        if data is not null then
+            update auth.users u
+            set raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, data), updated_at = now()
+            where u.id = v_user.id;
+        end if;
+        if app_metadata is not null then
+            update auth.users u
+            set raw_app_meta_data = postern._merge_metadata(u.raw_app_meta_data, app_metadata), updated_at = now()
+            where u.id = v_user.id;
+        end if;
+        if v_email is not null then
+            perform postern._change_email(v_settings, v_user, v_email);
+        end if;
+        if v_phone is not null then
+            perform postern._change_phone(v_settings, v_user, v_phone);
+        end if;
+
+        perform postern._audit_user('user_modified', 'user', v_user.id);
+        return json_build_object('v', v_settings.version, 'body', postern._user_json(v_user.id));
+    {{ template "handler" "Error updating user" }}
+    end;
+end
+$$;
+
+comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text) is
+'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with.
+Called by: PUT /user.
+Refuses: user_not_found, session_not_found, user_banned (403); validation_failed, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
+
+create or replace function postern._check_user_update(
+    settings auth.settings,
+    known auth.users,
+    session auth.sessions,
+    new_email text,
+    new_phone text,
+    password_hash text,
+    nonce text,
+    app_metadata jsonb)
+returns void
+language plpgsql
+as $$
+begin
+    if app_metadata is not null
+        and (known.role is distinct from settings.jwt_admin_group_name or known.aud is distinct from settings.jwt_aud)
+    then
+        perform postern._refuse(403, 'not_admin', 'Updating app_metadata requires admin privileges');
+    elsif (password_hash is not null or new_email is not null or new_phone is not null)
+        and coalesce(session.aal, 'aal1') < 'aal2' and postern._has_verified_factor(known.id)
+    then
+        perform postern._refuse(401, 'insufficient_aal',
+            'AAL2 session is required to update email or password when MFA is enabled.');
+    elsif known.is_anonymous and password_hash is not null and new_email is null and new_phone is null then
+        perform postern._refuse(422, 'validation_failed',
+            'Updating password of an anonymous user without an email or phone is not allowed');
+    elsif known.is_sso_user
+        and (password_hash is not null or new_email is not null or new_phone is not null or coalesce(nonce, '') <> '')
+    then
+        perform postern._refuse(422, 'user_sso_managed',
+            'Updating email, phone, password of a SSO account only possible via SSO');
+    elsif new_email is not null and (postern._find_user(new_email, null, known.aud)).id <> known.id then
+        perform postern._refuse(422, 'email_exists', 'A user with this email address has already been registered');
+    elsif new_phone is not null and (postern._find_user(null, new_phone, known.aud)).id <> known.id then
+        perform postern._refuse(422, 'phone_exists', 'A user with this phone number has already been registered');
+    end if;
+end
+$$;
+
+comment on function postern._check_user_update(auth.settings, auth.users, auth.sessions, text, text, text, text, jsonb) is
+'Whether a user may make this change at all (contract core.md 6.3, rows 6 to 11).
+Called by: postern.update_user.
+Refuses: not_admin (403), insufficient_aal (401), validation_failed, user_sso_managed, email_exists, phone_exists (422).';
+
+create or replace function postern._check_new_password(
+    settings auth.settings,
+    known auth.users,
+    session auth.sessions,
+    compared_digest text,
+    is_same_password boolean,
+    is_current_password boolean,
+    nonce text)
+returns void
+language plpgsql
+as $$
+declare
+    v_has_password boolean := coalesce(known.encrypted_password, '') <> '';
+begin
+    if v_has_password
+        and encode(sha256(convert_to(known.encrypted_password, 'UTF8')), 'hex') is distinct from compared_digest
+    then
+        perform postern._refuse(409, 'conflict', 'The password changed meanwhile');
+    end if;
+
+    if settings.security_update_password_require_reauthentication
+        and (session.id is null or session.created_at < now() - interval '24 hours')
+    then
+        if coalesce(nonce, '') = '' then
+            perform postern._refuse(400, 'reauthentication_needed', 'Password update requires reauthentication');
+        end if;
+        -- No code can be pending: nothing sends one yet.
+        perform postern._refuse(422, 'reauthentication_not_valid', 'Nonce has expired or is invalid');
+    end if;
+
+    if settings.security_update_password_require_current_password and v_has_password
+        and not exists (
+            select from auth.mfa_amr_claims m
+            where m.session_id = session.id and m.authentication_method in ('otp', 'magiclink', 'recovery'))
+    then
+        if is_current_password is null then
+            perform postern._refuse(400, 'current_password_required', 'Current password required when setting new password.');
+        elsif not is_current_password then
+            perform postern._refuse(400, 'current_password_invalid', 'Current password required when setting new password.');
+        end if;
+    end if;
+
+    if is_same_password then
+        perform postern._refuse(422, 'same_password', 'New password should be different from the old password.');
+    end if;
+end
+$$;
+
+comment on function postern._check_new_password(auth.settings, auth.users, auth.sessions, text, boolean, boolean, text) is
+'Whether a user may set this password now (contract core.md 6.4).
+Called by: postern.update_user.
+Refuses: conflict (409); reauthentication_needed, current_password_required, current_password_invalid (400); reauthentication_not_valid, same_password (422).';
+
+create or replace function postern._add_email_identity_for_password(settings auth.settings, known auth.users)
+returns void
+language plpgsql
+as $$
+begin
+    if settings.experimental_create_email_identity_on_password_set_enabled
+        and coalesce(known.encrypted_password, '') = ''
+        and known.email_confirmed_at is not null and known.email <> ''
+        and not known.is_sso_user and not known.is_anonymous
+        and not exists (select from auth.identities i where i.user_id = known.id and i.provider = 'email')
+    then
+        perform postern._set_identity(known.id, 'email', jsonb_build_object(
+            'email', known.email, 'email_verified', true, 'phone_verified', false));
+        update auth.users u
+        set raw_app_meta_data = coalesce(nullif(u.raw_app_meta_data, 'null'), '{}') || (
+            select jsonb_build_object('provider', p.names -> 0, 'providers', p.names)
+            from (
+                select jsonb_agg(i.provider order by i.created_at, i.provider) as names
+                from auth.identities i
+                where i.user_id = known.id) p)
+        where u.id = known.id;
+    end if;
+end
+$$;
+
+comment on function postern._add_email_identity_for_password(auth.settings, auth.users) is
+'Gives a user who sets a first password the e-mail identity that goes with it, when auth.settings says so (contract core.md 6.4). known is the user before the change.
+Called by: postern.update_user, postern.admin_update_user.
+Refuses: never.';
+
+create or replace function postern._change_email(settings auth.settings, known auth.users, new_email text)
+returns void
+language plpgsql
+as $$
+begin
+    if known.is_anonymous and settings.mailer_autoconfirm then
+        update auth.users u
+        set email = new_email, email_confirmed_at = now(), is_anonymous = false, updated_at = now(),
+            raw_user_meta_data = coalesce(nullif(u.raw_user_meta_data, 'null'), '{}') || '{"email_verified": true}'
+        where u.id = known.id;
+        perform postern._set_identity(known.id, 'email', jsonb_build_object(
+            'email', new_email, 'email_verified', true, 'phone_verified', false));
+    else
+        update auth.users u
+        set email_change = new_email, email_change_token_new = '', email_change_token_current = '',
+            email_change_confirm_status = 0, updated_at = now()
+        where u.id = known.id;
+    end if;
+end
+$$;
+
+comment on function postern._change_email(auth.settings, auth.users, text) is
+'Applies a new address at once for an anonymous user where addresses need no confirmation, else notes it as pending (contract core.md 6.5).
+Called by: postern.update_user.
+Refuses: never; a unique violation reaches the caller.';
+
+create or replace function postern._change_phone(settings auth.settings, known auth.users, new_phone text)
+returns void
+language plpgsql
+as $$
+begin
+    if settings.sms_autoconfirm then
+        update auth.users u
+        set phone = new_phone, phone_confirmed_at = now(), is_anonymous = false, updated_at = now()
+        where u.id = known.id;
+        perform postern._set_identity(known.id, 'phone', jsonb_build_object(
+            'phone', new_phone, 'phone_verified', true, 'email_verified', false));
+    else
+        update auth.users u
+        set phone_change = new_phone, phone_change_token = '', updated_at = now()
+        where u.id = known.id;
+    end if;
+end
+$$;
+
+comment on function postern._change_phone(auth.settings, auth.users, text) is
+'Applies a new number at once where numbers need no confirmation, else notes it as pending (contract core.md 6.6).
+Called by: postern.update_user.
+Refuses: never; a unique violation reaches the caller.';
