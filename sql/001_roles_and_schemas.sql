@@ -550,7 +550,7 @@ do $$
 declare
     v_owner name := (select tableowner from pg_tables where schemaname = 'auth' and tablename = 'adoption');
     v_schema_owner name := (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'auth');
-    v_was auth.adoption;
+    v_was record;
     v_role name;
 begin
     perform set_config('role', v_owner, true);
