@@ -61,7 +61,7 @@ func readPIDFile(data string) (pidFile, error) {
 // that no orphaned backend still uses the data; it is removed when the id now belongs to another
 // program, which PostgreSQL would take for a running server.
 func settle(ctx context.Context, dir, data string) error {
-	deadline := time.Now().Add(stopTimeout)
+	begin := time.Now()
 	for {
 		p, err := readPIDFile(data)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -77,7 +77,12 @@ func settle(ctx context.Context, dir, data string) error {
 			}
 			return nil
 		}
-		if p.status != "stopping" || time.Now().After(deadline) {
+		// A server whose parent was killed a moment ago may not have noticed yet.
+		patience := time.Second
+		if p.status == "stopping" {
+			patience = stopTimeout
+		}
+		if time.Since(begin) > patience {
 			return &RunningError{Dir: dir, PID: p.pid, Port: p.port}
 		}
 		if err := pause(ctx); err != nil {
