@@ -33,6 +33,7 @@ set local client_min_messages = warning;
 {{ template "postern/admin_audit.sql" . }}
 {{ template "postern/seeds.sql" . }}
 {{ template "postern/policies.sql" . }}
+{{ template "postern/hand_back.sql" . }}
 
 -- What is no longer in the package goes, one by one and never with cascade: whoever depends on it is named in the error.
 -- Functions of this installation carry its transaction's id.
@@ -59,7 +60,9 @@ begin
     for v_function in
         select p.oid::regprocedure as signature,
             p.proname like E'\\_%' or p.prorettype = 'trigger'::regtype
-                or p.proname in ('impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user') as is_private
+                or p.proname in (
+                    'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
+                    'hand_back_sessions', 'clear_one_time_tokens') as is_private
         from pg_catalog.pg_proc p
         where p.pronamespace = 'postern'::regnamespace
     loop

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/postern-auth/postern/gateway"
+	"github.com/postern-auth/postern/gateway/config"
+)
+
+// drainTime is how long requests under way may take to finish after SIGTERM.
+const drainTime = 15 * time.Second
+
+func serveCommand(environ []string, logs io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "answer requests",
+		Description: "Answers Supabase Auth's HTTP API, at the root and under /auth/v1. Needs DATABASE_URL (as role\n" +
+			"postern_gateway), GOTRUE_JWT_SECRET, GOTRUE_SITE_URL and API_EXTERNAL_URL; docs/settings.md lists all\n" +
+			"variables. The database must have been migrated: serve never changes the schema. SIGTERM finishes the\n" +
+			"requests under way, for at most " + drainTime.String() + ".",
+		UsageText: "postern serve\n\nDATABASE_URL=postgres://postern_gateway:…@db/app postern serve",
+		Action: func(c *cli.Context) error {
+			return serveGateway(c.Context, environ, logs, func(string) {})
+		},
+	}
+}
+
+// serveGateway answers requests until the context ends, then drains. ready is told the address once it listens.
+func serveGateway(ctx context.Context, environ []string, logs io.Writer, ready func(addr string)) error {
+	cfg, err := config.Load(environ)
+	if err != nil {
+		return err
+	}
+	latest, err := latestMigration()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	server, err := gateway.New(ctx, cfg, gateway.Options{Version: versionText(), SchemaVersion: latest, Log: log})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
+	if err != nil {
+		return fmt.Errorf("PORT: %w", err)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go server.Run(background)
+
+	// Header and body of a slow client may not hold a connection for ever; an answer takes at most its deadline.
+	longest := cfg.MaxRequestDuration + drainTime
+	web := &http.Server{
+		Handler: server, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: longest, WriteTimeout: 2 * longest,
+		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	log.Info("listening", "address", listener.Addr().String(), "version", versionText())
+	ready(listener.Addr().String())
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("stopping: requests under way are finished")
+	drain, cancel := context.WithTimeout(background, drainTime)
+	defer cancel()
+	if err := web.Shutdown(drain); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("stopping: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/postern-auth/postern/gateway/password"
+)
+
+// administrator is the caller of the admin_ functions: the verified claims, and the requested audience.
+const administrator = `postern.caller(user_id => $1, session_id => $2, role => $3, audience => $4)`
+
+func (s *Server) administratorArguments(q *request) []any {
+	return []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), text(q.claims.Role), s.audience(q)}
+}
+
+func (s *Server) callAdmin(q *request, function, parameters string, args ...any) (*answer, error) {
+	return s.call(q, `select postern.`+function+`(caller => `+administrator+parameters+`)`, append(s.administratorArguments(q), args...)...)
+}
+
+// adminListUsers is GET /admin/users (contract admin.md 3).
+func (s *Server) adminListUsers(q *request) (*response, error) {
+	query := q.r.URL.Query()
+	a, err := s.callAdmin(q, "admin_list_users", `, page => $5, per_page => $6, sort => $7, filter => $8`,
+		text(storable(query.Get("page"))), text(storable(query.Get("per_page"))), storableAll(query["sort"]), text(storable(query.Get("filter"))))
+	return paged(q, a, err)
+}
+
+func storableAll(values []string) []string {
+	out := make([]string, len(values))
+	for i, value := range values {
+		out[i] = storable(value)
+	}
+	return out
+}
+
+// paged adds the headers that clients page with: the total, and links to the next and the last page.
+func paged(q *request, a *answer, err error) (*response, error) {
+	answer, err := passOn(a, err)
+	if err != nil {
+		return nil, err
+	}
+	last := (a.Total + a.PerPage - 1) / a.PerPage
+	links := pageLink(q.r.URL, last, "last")
+	if last > a.Page {
+		links = pageLink(q.r.URL, a.Page+1, "next") + ", " + links
+	}
+	answer.header = http.Header{"X-Total-Count": {strconv.FormatInt(a.Total, 10)}, "Link": {links}}
+	return answer, nil
+}
+
+func pageLink(address *url.URL, page int64, relation string) string {
+	query := address.Query()
+	query.Set("page", strconv.FormatInt(page, 10))
+	return fmt.Sprintf(`<%s?%s>; rel="%s"`, address.Path, query.Encode(), relation)
+}
+
+// adminGetUser is GET /admin/users/{user_id} (contract admin.md 5).
+func (s *Server) adminGetUser(q *request) (*response, error) {
+	return passOn(s.callAdmin(q, "admin_get_user", `, user_id => $5`, pathUserID(q)))
+}
+
+// pathUserID is the path's user id as text; SQL says whether it is one.
+func pathUserID(q *request) string { return storable(q.r.PathValue("user_id")) }
+
+type adminUserBody struct {
+	ID           string  `json:"id"`
+	Audience     string  `json:"aud"`
+	Role         string  `json:"role"`
+	Email        string  `json:"email"`
+	Phone        string  `json:"phone"`
+	Password     *string `json:"password"`
+	PasswordHash string  `json:"password_hash"`
+	EmailConfirm bool    `json:"email_confirm"`
+	PhoneConfirm bool    `json:"phone_confirm"`
+	UserMetadata object  `json:"user_metadata"`
+	AppMetadata  object  `json:"app_metadata"`
+	BanDuration  string  `json:"ban_duration"`
+}
+
+// ban is the ban as arguments: an interval (zero lifts it, NULL leaves it), or what is wrong with it.
+func (b *adminUserBody) ban() (interval, problem any) {
+	if b.BanDuration == "" {
+		return nil, nil
+	}
+	if b.BanDuration == "none" {
+		return time.Duration(0), nil
+	}
+	duration, err := time.ParseDuration(b.BanDuration)
+	if err != nil {
+		return nil, err.Error()
+	}
+	return duration, nil
+}
+
+// adminCreateUser is POST /admin/users (contract admin.md 4).
+func (s *Server) adminCreateUser(q *request) (*response, error) {
+	var in adminUserBody
+	if err := q.decode(&in); err != nil {
+		return nil, err
+	}
+	hash, problem, err := s.importedPassword(q, &in)
+	if err != nil {
+		return nil, err
+	}
+	ban, banProblem := in.ban()
+	return passOn(s.callAdmin(q, "admin_create_user", `, email => $5, phone => $6, password_hash => $7,
+		password_problem => $8::json, email_confirm => $9, phone_confirm => $10, user_metadata => $11::jsonb,
+		app_metadata => $12::jsonb, role => $13, audience => $14, ban => $15, ban_problem => $16, id => $17`,
+		text(in.Email), text(in.Phone), text(hash), problem.argument(), in.EmailConfirm, in.PhoneConfirm,
+		in.UserMetadata.argument(), in.AppMetadata.argument(), text(in.Role), text(in.Audience), ban, banProblem, text(in.ID)))
+}
+
+// importedPassword is the hash for a new account: of the given password, which needs not be strong here, or the given hash.
+func (s *Server) importedPassword(q *request, in *adminUserBody) (hash string, problem *passwordProblem, err error) {
+	switch {
+	case in.Password != nil && in.PasswordHash != "":
+		return "", &passwordProblem{
+			Status: http.StatusBadRequest, Code: "validation_failed", Message: "Only a password or a password hash should be provided",
+		}, nil
+	case in.PasswordHash != "":
+		if err := password.CheckFormat(in.PasswordHash); err != nil || len(in.PasswordHash) > 255 {
+			return "", &passwordProblem{Status: http.StatusBadRequest, Code: "validation_failed", Message: "The password hash is not one of bcrypt, argon2 or Firebase scrypt"}, nil
+		}
+		return in.PasswordHash, nil, nil
+	case in.Password == nil || *in.Password == "":
+		return "", nil, nil
+	case password.TooLong(*in.Password):
+		return "", s.judgeChange(*in.Password), nil
+	case in.Email == "" && in.Phone == "":
+		return "", nil, nil // refused by SQL: no need to hash
+	}
+	hash, err = s.hash(q, *in.Password)
+	return hash, nil, err
+}
+
+// adminUpdateUser is PUT /admin/users/{user_id} (contract admin.md 6).
+func (s *Server) adminUpdateUser(q *request) (*response, error) {
+	var in adminUserBody
+	if err := q.decode(&in); err != nil {
+		return nil, err
+	}
+	var hash string
+	var problem *passwordProblem
+	if in.Password != nil {
+		if problem = s.judgeChange(*in.Password); problem == nil {
+			var err error
+			if hash, err = s.hash(q, *in.Password); err != nil {
+				return nil, err
+			}
+		}
+	}
+	ban, banProblem := in.ban()
+	a, err := s.callAdmin(q, "admin_update_user", `, user_id => $5, email => $6, phone => $7, password_hash => $8,
+		password_problem => $9::json, email_confirm => $10, phone_confirm => $11, user_metadata => $12::jsonb,
+		app_metadata => $13::jsonb, role => $14, ban => $15, ban_problem => $16`,
+		pathUserID(q), text(in.Email), text(in.Phone), text(hash), problem.argument(), in.EmailConfirm, in.PhoneConfirm,
+		in.UserMetadata.argument(), in.AppMetadata.argument(), text(in.Role), ban, banProblem)
+	return passOn(a, problem.explain(err))
+}
+
+// adminDeleteUser is DELETE /admin/users/{user_id} (contract admin.md 7). The body is optional.
+func (s *Server) adminDeleteUser(q *request) (*response, error) {
+	var in struct {
+		SoftDelete bool `json:"should_soft_delete"`
+	}
+	raw, err := q.body()
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &in); err != nil {
+			return nil, badJSON(err.Error())
+		}
+	}
+	return passOn(s.callAdmin(q, "admin_delete_user", `, user_id => $5, soft => $6`, pathUserID(q), in.SoftDelete))
+}

@@ -1,0 +1,169 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/postern-auth/postern/gateway/password"
+)
+
+// refusal is an answer other than success, as SQL returns it and as the gateway makes it for what it judges itself.
+type refusal struct {
+	Status     int            `json:"status"`
+	Code       string         `json:"code"`
+	Message    string         `json:"message"`
+	Hint       string         `json:"hint"`
+	RetryAfter int            `json:"retry_after"`
+	Fact       string         `json:"fact"`
+	Reasons    []string       `json:"reasons"`
+	Database   *databaseError `json:"database"`
+	Cause      string         `json:"cause"`
+}
+
+// databaseError is an error of a user's trigger, constraint or hook, which clients see as it is (contract core.md 1.6).
+type databaseError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+func (e *refusal) Error() string {
+	text := fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message)
+	if e.Hint != "" {
+		text += " (" + e.Hint + ")"
+	}
+	if e.Cause != "" {
+		text += ": " + e.Cause
+	}
+	return text
+}
+
+func refuse(status int, code, message string) *refusal {
+	return &refusal{Status: status, Code: code, Message: message}
+}
+
+// codes that are answered without the header X-Sb-Error-Code: hooks choose their status and message (mfa-hooks.md 3.5).
+const codeUnknown = "unknown"
+
+const datedVersion = "2024-01-01"
+
+// writeError answers with an error. It is the only place that writes one.
+func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
+	e := classify(err)
+	q.status = e.Status
+	if e.Status >= http.StatusInternalServerError {
+		s.log.LogAttrs(context.Background(), slog.LevelError, "request failed", slog.String("request_id", q.id()),
+			slog.Int("status", e.Status), slog.String("error", err.Error()))
+	}
+
+	dated := q.dated()
+	body := e.body(dated, q)
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	if dated {
+		header.Set("X-Supabase-Api-Version", datedVersion)
+	}
+	if e.Code != codeUnknown && e.Code != "invalid_client" && (!dated || e.Code != "weak_password") {
+		header.Set("X-Sb-Error-Code", e.Code)
+	}
+	if e.RetryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(e.RetryAfter))
+	}
+	if e.Fact == "session_ended" {
+		header.Set("Sb-Auth-Refresh-Token-Rotated", "true")
+	}
+	raw, marshalErr := json.Marshal(body)
+	if marshalErr != nil {
+		raw = []byte(`{"code":500,"error_code":"unexpected_failure","msg":"Unexpected failure, please check server logs for more information"}`)
+	}
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(raw)
+}
+
+type weakPassword struct {
+	Reasons []string `json:"reasons"`
+}
+
+type undatedBody struct {
+	Code         int           `json:"code"`
+	ErrorCode    string        `json:"error_code,omitempty"`
+	Message      string        `json:"msg"`
+	ErrorID      string        `json:"error_id,omitempty"`
+	WeakPassword *weakPassword `json:"weak_password,omitempty"`
+}
+
+type datedBody struct {
+	Code         string        `json:"code"`
+	Message      string        `json:"message"`
+	WeakPassword *weakPassword `json:"weak_password,omitempty"`
+}
+
+type oauthBody struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+func (e *refusal) body(dated bool, q *request) any {
+	var weak *weakPassword
+	if e.Code == "weak_password" {
+		weak = &weakPassword{Reasons: e.Reasons}
+	}
+	switch {
+	case e.Code == "invalid_client":
+		return oauthBody{Error: e.Code, Description: e.Message}
+	case dated:
+		return datedBody{Code: e.Code, Message: e.Message, WeakPassword: weak}
+	case e.Database != nil:
+		return e.Database
+	}
+	body := undatedBody{Code: e.Status, ErrorCode: e.Code, Message: e.Message, WeakPassword: weak}
+	if e.Status >= http.StatusInternalServerError {
+		body.ErrorID = q.id()
+	}
+	return body
+}
+
+// classify finds the answer to an error: refusals as they are, everything else by what it means for the client.
+func classify(err error) *refusal {
+	if e, ok := errors.AsType[*refusal](err); ok {
+		return e
+	}
+	if busy, ok := errors.AsType[*password.BusyError](err); ok {
+		e := refuse(http.StatusServiceUnavailable, "over_capacity", "Too many sign-ins at the moment, please retry shortly")
+		e.RetryAfter = max(1, int(busy.RetryAfter.Round(time.Second)/time.Second))
+		return e
+	}
+	pg, _ := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case pg != nil && (pg.Code == "55P03" || pg.Code == "40P01" || pg.Code == "40001"):
+		return refuse(http.StatusConflict, "conflict",
+			"Too many concurrent token refresh requests on the same session or refresh token")
+	case databaseAway(err):
+		e := refuse(http.StatusServiceUnavailable, "service_unavailable", "The database cannot be reached, please retry after a moment")
+		e.RetryAfter = 1
+		return e
+	case pg != nil && pg.Code == "57014", errors.Is(err, context.DeadlineExceeded):
+		return refuse(http.StatusGatewayTimeout, "request_timeout",
+			"Processing this request timed out, please retry after a moment.")
+	case pg != nil && argumentError(pg):
+		return refuse(http.StatusBadRequest, "validation_failed", "The request holds a value that cannot be stored: "+pg.Message)
+	}
+	return refuse(http.StatusInternalServerError, "unexpected_failure",
+		"Unexpected failure, please check server logs for more information")
+}
+
+// argumentError tells a value that PostgreSQL could not read as an argument (a number out of range in JSON, nesting without
+// end) from an error inside a function.
+func argumentError(pg *pgconn.PgError) bool {
+	return (strings.HasPrefix(pg.Code, "22") || pg.Code == "54001") && !strings.Contains(pg.Where, "function")
+}

@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/postern-auth/postern/gateway/password"
+)
+
+// policyAge is the longest that a copy of auth.settings is used without asking again (DESIGN 3).
+const policyAge = 5 * time.Second
+
+// policy is what the gateway must know of auth.settings to judge what SQL never sees (plain passwords), to show /settings, and
+// to save work that SQL would refuse anyway.
+type policy struct {
+	Version int64 `json:"version"`
+	Adopted bool  `json:"adopted"`
+
+	DisableSignup         bool     `json:"disable_signup"`
+	EmailEnabled          bool     `json:"external_email_enabled"`
+	PhoneEnabled          bool     `json:"external_phone_enabled"`
+	AnonymousEnabled      bool     `json:"external_anonymous_users_enabled"`
+	MailerAutoconfirm     bool     `json:"mailer_autoconfirm"`
+	SMSAutoconfirm        bool     `json:"sms_autoconfirm"`
+	JWTAudience           string   `json:"jwt_aud"`
+	JWTIssuer             string   `json:"jwt_issuer"`
+	AdminRoles            []string `json:"jwt_admin_roles"`
+	PasswordMinLength     int      `json:"password_min_length"`
+	PasswordCharacters    []string `json:"password_required_characters"`
+	TokenHookIsConfigured bool     `json:"hook_custom_access_token_enabled"`
+}
+
+func (p *policy) passwordRules() password.Rules {
+	return password.Rules{MinLength: p.PasswordMinLength, RequiredCharacters: p.PasswordCharacters}
+}
+
+type policyCopy struct {
+	current atomic.Pointer[policy]
+	reload  chan struct{}
+}
+
+func (c *policyCopy) get() *policy { return c.current.Load() }
+
+// seen is told the version that an answer carried; another one than the copy's makes Run read the settings again.
+func (c *policyCopy) seen(version int64) {
+	if version == c.get().Version {
+		return
+	}
+	select {
+	case c.reload <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Server) loadPolicy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, policyAge)
+	defer cancel()
+	raw, err := s.query(ctx, `select postern.get_settings()`)
+	if err != nil {
+		return err
+	}
+	next := new(policy)
+	if err := json.Unmarshal(raw, next); err != nil {
+		return fmt.Errorf("decoding auth.settings: %w", err)
+	}
+	s.policy.current.Store(next)
+	return nil
+}

@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/postern-auth/postern/gateway/token"
+)
+
+// maxBody is the largest request body, in bytes (contract core.md 1.5).
+const maxBody = 1 << 20
+
+// request is one request on its way through a handler.
+type request struct {
+	r        *http.Request
+	deadline time.Time
+	claims   token.Claims // of the verified bearer token, on guarded routes
+
+	requestID  string
+	route      string
+	status     int
+	statements int
+}
+
+// id is the request's id: of the configured header, else a random UUID made at first use.
+func (q *request) id() string {
+	if q.requestID == "" {
+		q.requestID = randomUUID()
+	}
+	return q.requestID
+}
+
+func randomUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	text := hex.EncodeToString(b[:])
+	return strings.Join([]string{text[:8], text[8:12], text[12:16], text[16:20], text[20:]}, "-")
+}
+
+// dated reports whether the client asked for the error format of 2024-01-01 (contract core.md 1.6).
+func (q *request) dated() bool {
+	version := q.r.Header.Get("X-Supabase-Api-Version")
+	if version == "" {
+		return false
+	}
+	date, err := time.Parse(time.DateOnly, version)
+	return err == nil && date.Year() >= 2024
+}
+
+// decode reads the JSON body into a struct, or refuses.
+func (q *request) decode(into any) error {
+	raw, err := q.body()
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return badJSON(err.Error())
+	}
+	return nil
+}
+
+func (q *request) body() ([]byte, error) {
+	// The reference parses forms before anything else, so that nothing is left to be read as JSON.
+	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		return nil, nil
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(nil, q.r.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "request_entity_too_large", "Request body too large (max 1048576 bytes)")
+	} else if err != nil {
+		return nil, badJSON(err.Error())
+	}
+	if strings.Contains(string(raw), `\u0000`) && holdsNUL(raw) {
+		return nil, badJSON(`PostgreSQL cannot store the character \u0000`)
+	}
+	return raw, nil
+}
+
+func badJSON(detail string) error {
+	return refuse(http.StatusBadRequest, "bad_json", "Could not parse request body as JSON: "+detail)
+}
+
+// holdsNUL looks for the one character that PostgreSQL takes neither in text nor in jsonb.
+func holdsNUL(raw []byte) bool {
+	decoder := json.NewDecoder(strings.NewReader(string(raw)))
+	decoder.UseNumber()
+	for {
+		item, err := decoder.Token()
+		if err != nil {
+			return false
+		}
+		if text, ok := item.(string); ok && strings.ContainsRune(text, 0) {
+			return true
+		}
+	}
+}
+
+// object is a JSON object of a request that goes to a jsonb argument. It is decoded and encoded once, so that what Go lets
+// pass and PostgreSQL does not (lone surrogates) is mended on the way.
+type object map[string]any
+
+// UnmarshalJSON implements json.Unmarshaler; null leaves the object absent, numbers keep their text.
+func (o *object) UnmarshalJSON(raw []byte) error {
+	decoder := json.NewDecoder(strings.NewReader(string(raw)))
+	decoder.UseNumber()
+	return decoder.Decode((*map[string]any)(o))
+}
+
+// argument is the object as a jsonb argument, NULL when it was absent.
+func (o object) argument() any {
+	if o == nil {
+		return nil
+	}
+	raw, err := json.Marshal(map[string]any(o))
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// text is a value for a text argument; "" counts as absent, which every function treats alike.
+func text(value string) any {
+	if value == "" {
+		return nil
+	}
+	return value
+}
+
+// clientAddress is the address for sessions and logs (contract core.md 1.11); invalid when none is known.
+func (s *Server) clientAddress(r *http.Request) netip.Addr {
+	if s.config.SbForwardedFor {
+		if address, ok := firstAddress(r.Header.Get("Sb-Forwarded-For")); ok {
+			return address
+		}
+	}
+	for part := range strings.SplitSeq(r.Header.Get("X-Forwarded-For"), ",") {
+		if address, err := netip.ParseAddr(strings.TrimSpace(part)); err == nil {
+			return address.Unmap().WithZone("")
+		}
+	}
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return peer.Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+func firstAddress(list string) (netip.Addr, bool) {
+	first, _, _ := strings.Cut(list, ",")
+	address, err := netip.ParseAddr(strings.TrimSpace(first))
+	return address.Unmap().WithZone(""), err == nil
+}
+
+// address is the client's address as an inet argument.
+func (s *Server) address(q *request) any {
+	if address := s.clientAddress(q.r); address.IsValid() {
+		return address
+	}
+	return nil
+}
+
+// limiterKey is what the per-client limits count by (contract core.md 11.1); NULL means that the client is not limited.
+func (s *Server) limiterKey(q *request) any {
+	if s.config.SbForwardedFor {
+		if address, ok := firstAddress(q.r.Header.Get("Sb-Forwarded-For")); ok {
+			return address.String()
+		}
+	}
+	if s.config.RateLimitHeader == "" {
+		return nil
+	}
+	first, _, _ := strings.Cut(q.r.Header.Get(s.config.RateLimitHeader), ",")
+	return text(storable(strings.TrimSpace(first)))
+}
+
+// userAgent is the client's name for itself, as text that PostgreSQL takes.
+func userAgent(q *request) any { return text(storable(q.r.UserAgent())) }
+
+// storable makes header text fit for PostgreSQL, which takes only UTF-8 without NUL.
+func storable(value string) string {
+	if utf8.ValidString(value) && strings.IndexByte(value, 0) < 0 {
+		return value
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(value, "?"), "\x00", "?")
+}
+
+// audience is the requested audience (contract core.md 1.9): the header, else the bearer token's unless its role is an
+// administrator's, else NULL, for which SQL takes the configured one.
+func (s *Server) audience(q *request) any {
+	if header := q.r.Header.Get("X-JWT-AUD"); header != "" {
+		return storable(header)
+	}
+	if q.claims.Audience != "" && !slices.Contains(s.policy.get().AdminRoles, q.claims.Role) {
+		return q.claims.Audience
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+)
+
+// guard says who may call a route.
+type guard int
+
+const (
+	everybody guard = iota // no token is looked at
+	user                   // a bearer token with sub; SQL checks user, session and ban
+	admin                  // a bearer token; SQL checks its role
+)
+
+// route is one line of the table below.
+type route struct {
+	method  string
+	path    string // as in http.ServeMux, without the prefix /auth/v1
+	guard   guard
+	handle  func(*Server, *request) (*response, error)
+	decides string // the SQL function that decides, for readers; "" where the gateway's copy of the policy is enough
+}
+
+// routeTable lists every endpoint. Per-client limits are taken by the SQL functions themselves.
+func routeTable() []route {
+	return []route{
+		{http.MethodGet, "/health", everybody, (*Server).health, ""},
+		{http.MethodGet, "/ready", everybody, (*Server).ready, "schema_version"},
+		{http.MethodGet, "/settings", everybody, (*Server).settings, ""},
+		{http.MethodGet, "/.well-known/jwks.json", everybody, (*Server).jwks, ""},
+		{http.MethodGet, "/.well-known/openid-configuration", everybody, (*Server).openIDConfiguration, ""},
+		{http.MethodPost, "/signup", everybody, (*Server).signUp, "take_limit, sign_up, sign_up_anonymously"},
+		{http.MethodPost, "/token", everybody, (*Server).token, "find_password, sign_in_with_password, refresh_session, refresh_adopted_session"},
+		{http.MethodGet, "/user", user, (*Server).getUser, "get_user"},
+		{http.MethodPut, "/user", user, (*Server).updateUser, "find_own_password, update_user"},
+		{http.MethodPost, "/logout", user, (*Server).logOut, "log_out"},
+		{http.MethodGet, "/admin/users", admin, (*Server).adminListUsers, "admin_list_users"},
+		{http.MethodPost, "/admin/users", admin, (*Server).adminCreateUser, "admin_create_user"},
+		{http.MethodGet, "/admin/users/{user_id}", admin, (*Server).adminGetUser, "admin_get_user"},
+		{http.MethodPut, "/admin/users/{user_id}", admin, (*Server).adminUpdateUser, "admin_update_user"},
+		{http.MethodDelete, "/admin/users/{user_id}", admin, (*Server).adminDeleteUser, "admin_delete_user"},
+		{http.MethodGet, "/admin/audit", admin, (*Server).adminAuditLog, "admin_list_audit_log"},
+	}
+}
+
+// prefix is where API gateways mount Supabase Auth; both forms of every path are answered.
+const prefix = "/auth/v1"
+
+func (s *Server) routes() http.Handler {
+	byPath := map[string][]route{}
+	for _, r := range routeTable() {
+		byPath[r.path] = append(byPath[r.path], r)
+	}
+	mux := http.NewServeMux()
+	for path, routes := range byPath {
+		mux.Handle(path, s.methods(routes))
+		if takesSlash(path) {
+			mux.Handle(path+"/{$}", s.methods(routes))
+		}
+	}
+	// Below these paths the token is asked for before a path is found unknown.
+	mux.Handle("/user/", s.unknownBelow(user))
+	mux.Handle("/admin/", s.unknownBelow(admin))
+	return s.middleware(unprefixed(mux))
+}
+
+// takesSlash reports whether a path is also answered with a slash at its end (contract core.md 1.1).
+func takesSlash(path string) bool {
+	switch path {
+	case "/signup", "/user", "/admin/users", "/admin/audit":
+		return true
+	}
+	return false
+}
+
+// unprefixed removes /auth/v1. Paths that http.ServeMux would redirect to a cleaner form are unknown here, as in the reference.
+func unprefixed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || rest[0] == '/') {
+			path = rest
+		}
+		if path == "" || strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
+			strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..") {
+			http.NotFound(w, r)
+			return
+		}
+		if path != r.URL.Path {
+			shorter, address := *r, *r.URL
+			address.Path, address.RawPath = path, ""
+			shorter.URL = &address
+			r = &shorter
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// methods answers one path: by method, or 405 with the methods there are. A guarded path asks for the token first.
+func (s *Server) methods(routes []route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := requestOf(r)
+		q.route = routes[0].path
+		for _, candidate := range routes {
+			if candidate.method == r.Method {
+				s.serve(w, q, candidate)
+				return
+			}
+		}
+		if routes[0].guard != everybody && routes[0].path != "/logout" {
+			if err := s.authorize(q, routes[0].guard); err != nil {
+				s.writeError(w, q, err)
+				return
+			}
+		}
+		for _, candidate := range routes {
+			w.Header().Add("Allow", candidate.method)
+		}
+		q.status = http.StatusMethodNotAllowed
+		w.WriteHeader(q.status)
+	})
+}
+
+func (s *Server) serve(w http.ResponseWriter, q *request, found route) {
+	err := s.authorize(q, found.guard)
+	var answer *response
+	if err == nil {
+		answer, err = found.handle(s, q)
+	}
+	if err != nil {
+		s.writeError(w, q, err)
+		return
+	}
+	answer.write(w, q)
+}
+
+func (s *Server) unknownBelow(who guard) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := requestOf(r)
+		if err := s.authorize(q, who); err != nil {
+			s.writeError(w, q, err)
+			return
+		}
+		q.status = http.StatusNotFound
+		http.NotFound(w, r)
+	})
+}

@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/postern-auth/postern/gateway/config"
+	"github.com/postern-auth/postern/gateway/password"
+	"github.com/postern-auth/postern/gateway/redirect"
+	"github.com/postern-auth/postern/gateway/token"
+)
+
+// hashingWait is how long a request may queue for a password hash before it is told to come back (DESIGN 12).
+const hashingWait = 5 * time.Second
+
+// Options are what a process tells its server beyond the environment.
+type Options struct {
+	Version       string // shown by /health
+	SchemaVersion int    // number of the last migration this binary knows
+	Log           *slog.Logger
+}
+
+// Server answers requests. It holds no state that matters: any number of them share one database.
+type Server struct {
+	config  *config.Config
+	options Options
+	log     *slog.Logger
+	pool    *pgxpool.Pool
+	keys    *token.Keyring
+	refresh *token.RefreshKeys
+	hashing *password.Lane
+	policy  *policyCopy
+	handler http.Handler
+}
+
+// New connects to the database, brings auth.settings up to date with the environment and reads it. The error is one line per
+// mistake, naming the variable or the command that mends it.
+func New(ctx context.Context, cfg *config.Config, options Options) (*Server, error) {
+	keys, err := token.NewKeyring(cfg.JWTSecret, cfg.JWTKeys, cfg.JWTKeyID, cfg.JWTValidMethods)
+	if err != nil {
+		return nil, fmt.Errorf("GOTRUE_JWT_KEYS: %w", err)
+	}
+	if list, ok := cfg.Policy["uri_allow_list"].([]string); ok {
+		if _, err := redirect.Compile(cfg.ExternalURL, list); err != nil {
+			return nil, fmt.Errorf("GOTRUE_URI_ALLOW_LIST: %w", err)
+		}
+	}
+	for _, notice := range cfg.Notices {
+		options.Log.Warn(notice)
+	}
+
+	s := &Server{
+		config:  cfg,
+		options: options,
+		log:     options.Log,
+		keys:    keys,
+		refresh: token.NewRefreshKeys(cfg.TokenKeys, cfg.JWTSecret),
+		hashing: password.NewLane(runtime.GOMAXPROCS(0), hashingWait),
+	}
+	if s.pool, err = connect(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx); err != nil {
+		s.pool.Close()
+		return nil, err
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+func connect(ctx context.Context, cfg *config.Config) (*pgxpool.Pool, error) {
+	pool, err := pgxpool.ParseConfig(cfg.DatabaseURL.Reveal())
+	if err != nil {
+		// pgx's own text may repeat the password.
+		return nil, errors.New("DATABASE_URL: not a PostgreSQL connection URL")
+	}
+	pool.MaxConns = int32(cfg.PoolSize) //nolint:gosec // G115: config bounds it
+	pool.MaxConnIdleTime = 5 * time.Minute
+	pool.ConnConfig.ConnectTimeout = 5 * time.Second
+	if pool.ConnConfig.RuntimeParams["application_name"] == "" {
+		pool.ConnConfig.RuntimeParams["application_name"] = "postern"
+	}
+	return pgxpool.NewWithConfig(ctx, pool)
+}
+
+// prepare checks the database before the first request and agrees with it on the policy.
+func (s *Server) prepare(ctx context.Context) error {
+	if err := s.checkSchema(ctx); err != nil {
+		return err
+	}
+	environment, err := json.Marshal(s.config.Policy)
+	if err != nil {
+		return fmt.Errorf("encoding the policy: %w", err)
+	}
+	applied, err := s.callOnce(ctx, `select postern.apply_environment(environment => $1::jsonb)`, environment)
+	if err != nil {
+		return fmt.Errorf("writing the environment to auth.settings: %w", err)
+	}
+	for _, change := range applied.Changes {
+		s.log.Info("setting changed by the environment", "setting", change.Setting, "from", change.From, "to", change.To)
+	}
+	s.policy = &policyCopy{reload: make(chan struct{}, 1)}
+	return s.loadPolicy(ctx)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Run keeps the server's copy of the policy fresh until the context ends.
+func (s *Server) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.policy.reload:
+		case <-time.After(policyAge):
+		}
+		if err := s.loadPolicy(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("reading auth.settings failed, the last copy stays in use", "error", err)
+		}
+	}
+}
+
+// Close gives the database connections back. Call it when no request is under way any more.
+func (s *Server) Close() { s.pool.Close() }

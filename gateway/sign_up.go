@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/postern-auth/postern/gateway/password"
+)
+
+type signUpBody struct {
+	Email               string `json:"email"`
+	Phone               string `json:"phone"`
+	Password            string `json:"password"`
+	Data                object `json:"data"`
+	Channel             string `json:"channel"`
+	CodeChallenge       string `json:"code_challenge"`
+	CodeChallengeMethod string `json:"code_challenge_method"`
+}
+
+// signUp is POST /signup (contract core.md 3).
+func (s *Server) signUp(q *request) (*response, error) {
+	var in signUpBody
+	if err := q.decode(&in); err != nil {
+		return nil, err
+	}
+	if in.Email == "" && in.Phone == "" {
+		return s.signUpAnonymously(q, in)
+	}
+
+	key := s.limiterKey(q)
+	problem := s.judge(in.Password)
+	policy := s.policy.get()
+	var hash any
+	if problem == nil && !policy.DisableSignup {
+		// The limit first: a client over it costs no hash.
+		if key != nil {
+			if _, err := s.call(q, takeLimit, "signups", key); err != nil {
+				return nil, err
+			}
+			key = nil
+		}
+		var err error
+		if hash, err = s.hash(q, in.Password); err != nil {
+			return nil, err
+		}
+	} else if key != nil {
+		if _, err := s.call(q, takeLimit, "signups", key); err != nil {
+			return nil, err
+		}
+	}
+
+	a, err := s.callWithHook(q, `select postern.sign_up(
+		email => $1, phone => $2, password_hash => $3, password_problem => $4::json, data => $5::jsonb, channel => $6,
+		code_challenge => $7, code_challenge_method => $8,
+		caller => postern.caller(ip => $9, user_agent => $10, audience => $11))`,
+		text(in.Email), text(in.Phone), hash, problem.argument(), in.Data.argument(), text(in.Channel),
+		text(in.CodeChallenge), text(in.CodeChallengeMethod), s.address(q), userAgent(q), s.audience(q))
+	return s.signIn(a, problem.explain(err), nil)
+}
+
+const takeLimit = `select postern.take_limit(limiter => $1, caller => postern.caller(limiter_key => $2))`
+
+func (s *Server) signUpAnonymously(q *request, in signUpBody) (*response, error) {
+	a, err := s.callWithHook(q, `select postern.sign_up_anonymously(data => $1::jsonb,
+		caller => postern.caller(ip => $2, user_agent => $3, audience => $4, limiter_key => $5))`,
+		in.Data.argument(), s.address(q), userAgent(q), s.audience(q), s.limiterKey(q))
+	return s.signIn(a, err, nil)
+}
+
+// passwordProblem is what the gateway found wrong with a plain password; SQL refuses with it when its turn comes.
+type passwordProblem refusal
+
+// judge checks a password that is to be set (contract core.md 10.2); nil when nothing is wrong.
+func (s *Server) judge(plain string) *passwordProblem {
+	if plain == "" {
+		return &passwordProblem{Status: http.StatusBadRequest, Code: "validation_failed", Message: "Signup requires a valid password"}
+	}
+	return s.judgeChange(plain)
+}
+
+// judgeChange is judge for a change of password, where an empty one is merely weak.
+func (s *Server) judgeChange(plain string) *passwordProblem {
+	if password.TooLong(plain) {
+		return &passwordProblem{
+			Status: http.StatusBadRequest, Code: "validation_failed", Message: "Password cannot be longer than 72 characters",
+		}
+	}
+	if weakness := s.policy.get().passwordRules().Check(plain); weakness != nil {
+		return &passwordProblem{
+			Status: http.StatusUnprocessableEntity, Code: "weak_password", Message: weakness.Message, Reasons: weakness.Reasons,
+		}
+	}
+	return nil
+}
+
+// argument is the problem as a json argument, NULL when there is none.
+func (p *passwordProblem) argument() any {
+	if p == nil {
+		return nil
+	}
+	raw, err := json.Marshal(map[string]any{"status": p.Status, "code": p.Code, "message": p.Message})
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// explain adds the reasons to a refusal that SQL made of the problem.
+func (p *passwordProblem) explain(err error) error {
+	if e, ok := errors.AsType[*refusal](err); ok && p != nil && e.Code == p.Code {
+		e.Reasons = p.Reasons
+	}
+	return err
+}
+
+// hash makes the stored form of a new password, in the hashing lane.
+func (s *Server) hash(q *request, plain string) (hash string, err error) {
+	laneErr := s.hashing.Do(q.r.Context(), s.clientAddress(q.r).String(), func() { hash, err = password.Hash(plain) })
+	return hash, errors.Join(laneErr, err)
+}
