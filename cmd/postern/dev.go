@@ -96,7 +96,7 @@ func (d *devServer) run(ctx context.Context) (err error) {
 // serve runs the gateway until ctx ends or the private server does.
 func (d *devServer) serve(ctx context.Context, environ []string, ownerURL string) error {
 	logPath := filepath.Join(d.dir, "gateway.log")
-	logs, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // the user chose the folder
+	logs, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

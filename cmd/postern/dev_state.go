@@ -34,7 +34,7 @@ func (s *devState) databasePassword() config.Secret { return config.Secret(s.Dat
 // loadState reads the secrets in dir, or makes them at the first run.
 func loadState(dir string) (*devState, error) {
 	path := filepath.Join(dir, "secrets.json")
-	body, err := os.ReadFile(path) //nolint:gosec // the user chose the folder
+	body, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		state := &devState{
 			Created:          time.Now().Unix(),

@@ -14,12 +14,16 @@ import (
 
 // makeDir makes the cluster's folder and sees to it that the server's user can work in it.
 func makeDir(dir string, owner *account) error {
+	// The folder itself is handed over, so only the way to it can be closed. Asked first, so that nothing is left in a place
+	// that will not do, and again for the folders just made, which the umask may have closed.
+	if err := owner.check(dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the data folder inside is 0700
 		return err
 	}
-	// The folder itself is handed over below, so only the way to it can be closed.
-	if blocked := owner.blockedAt(filepath.Dir(dir)); blocked != "" {
-		return &UnreachableError{Dir: dir, Blocked: blocked, User: owner.name}
+	if err := owner.check(dir); err != nil {
+		return err
 	}
 	return owner.give(dir)
 }
@@ -27,7 +31,7 @@ func makeDir(dir string, owner *account) error {
 // programs chooses the folder of the programs: existing data can only be opened by the major version that made them.
 func programs(binDir, data string) (string, error) {
 	made := 0
-	if body, err := os.ReadFile(filepath.Join(data, "PG_VERSION")); err == nil { //nolint:gosec // our own folder
+	if body, err := os.ReadFile(filepath.Join(data, "PG_VERSION")); err == nil {
 		if made, err = strconv.Atoi(strings.TrimSpace(string(body))); err != nil {
 			return "", fmt.Errorf("%s: %w", filepath.Join(data, "PG_VERSION"), err)
 		}

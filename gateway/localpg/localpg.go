@@ -243,7 +243,7 @@ func openLog(path string) (*os.File, int64, error) {
 			return nil, 0, err
 		}
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // our own folder
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -252,7 +252,7 @@ func openLog(path string) (*os.File, int64, error) {
 }
 
 func logSince(path string, offset int64) string {
-	body, err := os.ReadFile(path) //nolint:gosec // our own folder
+	body, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}

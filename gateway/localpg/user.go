@@ -62,6 +62,14 @@ func (a *account) blockedAt(dir string) string {
 	}
 }
 
+// check fails with an UnreachableError when the account cannot get to dir.
+func (a *account) check(dir string) error {
+	if blocked := a.blockedAt(filepath.Dir(dir)); blocked != "" {
+		return &UnreachableError{Dir: dir, Blocked: blocked, User: a.name}
+	}
+	return nil
+}
+
 // UnreachableError says that a folder is closed to the user the server has to run as.
 type UnreachableError struct {
 	Dir     string // the folder asked for
