@@ -85,12 +85,12 @@ $(CLEAN) $(WITHPG) -bin $(1) -migrate postern -- sh -euc ' \
 endef
 
 .PHONY: fuzz
-fuzz: need-test ## every fuzz target for FUZZTIME (10s)
+fuzz: need-test $(WITHPG) ## every fuzz target for FUZZTIME (10s)
 	@for package in $$($(GO) list ./...); do \
 	    dir=$$($(GO) list -f '{{.Dir}}' $$package); \
 	    for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go 2>/dev/null); do \
 	        echo "$$package $$name"; \
-	        $(CLEAN) $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package; \
+	        $(CLEAN) $(WITHPG) -- $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package; \
 	    done; \
 	done
 
