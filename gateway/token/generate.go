@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/postern-auth/postern/gateway/config"
@@ -125,4 +126,30 @@ func randomBytes(count int) []byte {
 	raw := make([]byte, count)
 	_, _ = rand.Read(raw) // never fails: crypto/rand ends the process instead
 	return raw
+}
+
+// RetireKeys returns the keys of GOTRUE_JWT_KEYS as ones that only verify, their
+// private parts removed, to stand beside a new signing key until the last token
+// that they signed has expired. The answer is a secret: symmetric keys are whole.
+func RetireKeys(jwks config.Secret) ([]json.RawMessage, error) {
+	if _, err := parseKeys(jwks.Reveal()); err != nil {
+		return nil, err
+	}
+	var keys []map[string]any
+	if err := json.Unmarshal([]byte(jwks.Reveal()), &keys); err != nil {
+		return nil, errors.New("not a JSON array of keys")
+	}
+	out := make([]json.RawMessage, 0, len(keys))
+	for _, key := range keys {
+		for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth"} {
+			delete(key, private)
+		}
+		key["key_ops"] = []string{"verify"}
+		raw, err := json.Marshal(key)
+		if err != nil {
+			return nil, fmt.Errorf("encode a key: %w", err)
+		}
+		out = append(out, raw)
+	}
+	return out, nil
 }
