@@ -45,12 +45,38 @@ func routeTable() []route {
 	}
 }
 
+// switchedOff lists what other features' paths answer while the feature is off, and these are not built: clients of Supabase
+// Auth tell by the code what is missing.
+func switchedOff() []route {
+	off := func(status int, code, message string) func(*Server, *request) (*response, error) {
+		return func(*Server, *request) (*response, error) { return nil, refuse(status, code, message) }
+	}
+	linking := off(http.StatusNotFound, "manual_linking_disabled", "Manual linking is disabled")
+	oauth := off(http.StatusNotFound, "feature_disabled", "OAuth server is disabled")
+	passkeys := off(http.StatusNotFound, "passkey_disabled", "Passkeys are disabled")
+	saml := off(http.StatusNotFound, "saml_provider_disabled", "SAML 2.0 is disabled")
+	return []route{
+		{http.MethodGet, "/user/identities/authorize", user, linking, ""},
+		{http.MethodDelete, "/user/identities/{identity_id}", user, linking, ""},
+		{http.MethodGet, "/.well-known/oauth-authorization-server", everybody, oauth, ""},
+		{http.MethodGet, "/oauth/authorize", everybody, oauth, ""},
+		{http.MethodPost, "/oauth/token", everybody, oauth, ""},
+		{http.MethodGet, "/admin/oauth/clients", admin, oauth, ""},
+		{http.MethodPost, "/passkeys/authentication/options", everybody, passkeys, ""},
+		{http.MethodPost, "/passkeys/authentication/verify", everybody, passkeys, ""},
+		{http.MethodGet, "/passkeys", user, passkeys, ""},
+		{http.MethodPost, "/sso", everybody, saml, ""},
+		{http.MethodGet, "/sso/saml/metadata", everybody, saml, ""},
+		{http.MethodPost, "/sso/saml/acs", everybody, saml, ""},
+	}
+}
+
 // prefix is where API gateways mount Supabase Auth; both forms of every path are answered.
 const prefix = "/auth/v1"
 
 func (s *Server) routes() http.Handler {
 	byPath := map[string][]route{}
-	for _, r := range routeTable() {
+	for _, r := range append(routeTable(), switchedOff()...) {
 		byPath[r.path] = append(byPath[r.path], r)
 	}
 	mux := http.NewServeMux()

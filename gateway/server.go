@@ -96,6 +96,9 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err := s.checkSchema(ctx); err != nil {
 		return err
 	}
+	if err := s.warnOfPrivileges(ctx); err != nil {
+		return err
+	}
 	environment, err := json.Marshal(s.config.Policy)
 	if err != nil {
 		return fmt.Errorf("encoding the policy: %w", err)
@@ -109,6 +112,21 @@ func (s *Server) prepare(ctx context.Context) error {
 	}
 	s.policy = &policyCopy{reload: make(chan struct{}, 1)}
 	return s.loadPolicy(ctx)
+}
+
+// warnOfPrivileges tells the operator when the gateway's role could do more than call functions (DESIGN 5).
+func (s *Server) warnOfPrivileges(ctx context.Context) error {
+	raw, err := s.query(ctx, `select to_json(exists (
+		select from pg_catalog.pg_class c
+		join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = 'auth' and c.relname = 'users' and has_table_privilege(c.oid, 'select')))`)
+	if err != nil {
+		return fmt.Errorf("asking for the role's privileges: %w", err)
+	}
+	if string(raw) == "true" {
+		s.log.Warn("DATABASE_URL: this role can read auth.users; connect as postern_gateway, which can only call functions")
+	}
+	return nil
 }
 
 // ServeHTTP implements http.Handler.

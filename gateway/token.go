@@ -19,6 +19,8 @@ func (s *Server) token(q *request) (*response, error) {
 		return s.refreshToken(q)
 	case "password":
 		return s.passwordGrant(q)
+	case "web3":
+		return nil, refuse(http.StatusUnprocessableEntity, "web3_provider_disabled", "Web3 provider is disabled")
 	}
 	return nil, refuse(http.StatusBadRequest, "invalid_credentials", "unsupported_grant_type")
 }

@@ -46,10 +46,8 @@ begin
             v_provider := 'email';
             v_confirm := v_settings.mailer_autoconfirm;
         else
-            if coalesce(channel, '') not in ('', 'sms') then
-                perform postern._refuse(400, 'validation_failed', 'Invalid channel, supported values are ''sms'' or ''whatsapp''. '
-                    || '''whatsapp'' is only supported if Twilio or Twilio Verify is used as the provider.');
-            elsif coalesce(code_challenge, '') <> '' or coalesce(code_challenge_method, '') <> '' then
+            perform postern._check_channel(channel);
+            if coalesce(code_challenge, '') <> '' or coalesce(code_challenge_method, '') <> '' then
                 perform postern._refuse(400, 'validation_failed', 'PKCE not supported for phone signups');
             elsif not v_settings.external_phone_enabled then
                 perform postern._refuse(400, 'phone_provider_disabled', 'Phone signups are disabled');
@@ -149,6 +147,23 @@ comment on function postern._sign_up_again(auth.settings, auth.users, text, json
 'The answer to a sign-up with an address or number that has an account: a made-up user when it is confirmed, the stored one when it is not (contract core.md 3.3, 3.4).
 Called by: postern.sign_up.
 Refuses: user_already_exists (422) - accounts are confirmed at once.';
+
+create or replace function postern._check_channel(channel text)
+returns void
+language plpgsql immutable
+as $$
+begin
+    if coalesce(channel, '') not in ('', 'sms') then
+        perform postern._refuse(400, 'validation_failed', 'Invalid channel, supported values are ''sms'' or ''whatsapp''. '
+            || '''whatsapp'' is only supported if Twilio or Twilio Verify is used as the provider.');
+    end if;
+end
+$$;
+
+comment on function postern._check_channel(text) is
+'Checks the channel that a code for a phone number is to be sent by; only sms while no provider is built.
+Called by: postern.sign_up, postern.update_user.
+Refuses: validation_failed (400).';
 
 create or replace function postern._check_code_challenge(challenge text, method text)
 returns void

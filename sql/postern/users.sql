@@ -86,6 +86,7 @@ begin
         end if;
         if coalesce(update_user.phone, '') <> '' then
             v_phone := postern._phone(update_user.phone);
+            perform postern._check_channel(channel);
         end if;
         if password_problem is not null then
             perform postern._refuse(
@@ -137,7 +138,8 @@ begin
         end if;
 
         perform postern._audit_user('user_modified', 'user', v_user.id);
-        return json_build_object('v', v_settings.version, 'body', postern._user_json(v_user.id));
+        return json_build_object('v', v_settings.version, 'body', postern._user_json(
+            v_user.id, case when v_user.confirmed_at is null then 'confirmed' else 'stored' end));
     {{ template "handler" "Error updating user" }}
     end;
 end
