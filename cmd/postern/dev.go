@@ -143,8 +143,7 @@ func (d *devServer) database(ctx context.Context) (string, error) {
 	folder := filepath.Join(d.dir, "postgres")
 	var err error
 	d.private, err = d.start(ctx, folder)
-	var closed *localpg.UnreachableError
-	if errors.As(err, &closed) {
+	if closed, ok := errors.AsType[*localpg.UnreachableError](err); ok {
 		// A checkout below /root: user postgres cannot get there, and opening root's home is not ours to do.
 		if folder, err = outsideFolder(folder); err != nil {
 			return "", err
@@ -152,9 +151,8 @@ func (d *devServer) database(ctx context.Context) (string, error) {
 		fmt.Fprintf(d.stdout, "User %s may not enter %s, so the data are kept in %s.\n", closed.User, closed.Blocked, folder)
 		d.private, err = d.start(ctx, folder)
 	}
-	var running *localpg.RunningError
-	if errors.As(err, &running) {
-		return "", fmt.Errorf("Postern is running here already: %w", err)
+	if _, ok := errors.AsType[*localpg.RunningError](err); ok {
+		return "", fmt.Errorf("another postern dev has this folder: %w", err)
 	}
 	if err != nil {
 		return "", err
@@ -245,7 +243,7 @@ func tryConnect(ctx context.Context, dsn string) error {
 // quiet makes a Ctrl-C during the start an ordinary end.
 func quiet(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the user's own doing
 	}
 	return err
 }
