@@ -65,7 +65,7 @@ the old tokens have expired.
 Examples:
    postern keys jwks --alg ES256 >> .env
    postern keys jwks --alg EdDSA --kid 2027-01
-   . ./.env && postern keys jwks --keep`,
+   set -a; . ./.env; postern keys jwks --keep`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "alg", Value: "ES256", Usage: "`ALGORITHM`: RS256, RS512, ES256, ES512, EdDSA or HS256"},
 			&cli.StringFlag{Name: "kid", Usage: "`ID` of the key (default: made from the key)"},
@@ -85,7 +85,7 @@ environment: the same that the gateway runs with. The anon key is public. The se
 level security policy: it belongs on servers only.
 
 Examples:
-   . ./.env && postern keys api
+   set -a; . ./.env; postern keys api
    postern keys api --expires 90d --json`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "expires", Value: "10y", Usage: "`LIFETIME`: 12h, 90d, 10y or never"},
