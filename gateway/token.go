@@ -140,10 +140,10 @@ func (s *Server) refreshToken(q *request) (*response, error) {
 		a, err = s.callWithHook(q, `select postern.refresh_session(session_id => $1, counter => $2,
 			caller => postern.caller(ip => $3, user_agent => $4, limiter_key => $5))`,
 			presented.Session, int64(presented.Counter), s.address(q), userAgent(q), s.limiterKey(q)) //nolint:gosec // G115: out of range is refused as never issued
-	case presented.Legacy != "" || s.policy.get().Adopted:
+	case s.policy.get().Adopted:
 		a, err = s.refreshAdopted(q, in.RefreshToken, presented)
 	default:
-		// Signed by nobody we know: the database need not be asked.
+		// Signed by nobody we know, or of the kind that only Supabase Auth issued: the database need not be asked.
 		err = refuse(http.StatusBadRequest, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
 	}
 	answer, err := s.signIn(a, err, nil)
