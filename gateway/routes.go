@@ -89,6 +89,7 @@ func (s *Server) routes() http.Handler {
 	// Below these paths the token is asked for before a path is found unknown.
 	mux.Handle("/user/", s.unknownBelow(user))
 	mux.Handle("/admin/", s.unknownBelow(admin))
+	mux.Handle("/admin", s.unknownBelow(admin)) // else http.ServeMux redirects it, to a path without the prefix
 	return s.middleware(unprefixed(mux))
 }
 

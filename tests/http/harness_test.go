@@ -82,6 +82,7 @@ func startOn(t testing.TB, db *pgtest.DB, env ...string) *server {
 	done := make(chan struct{})
 	go func() { defer close(done); s.gateway.Run(ctx) }()
 	s.http.Start()
+	s.http.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	t.Cleanup(func() {
 		s.http.Close()
 		stop()
@@ -340,15 +341,36 @@ func (s *server) member(email string) session {
 	return s.open(s.account(email))
 }
 
-// open makes a session for an account as signing in does, without hashing.
+// open makes a session for an account as signing in does, without hashing and without the code under test.
 func (s *server) open(userID string) session {
 	s.t.Helper()
 	out := session{UserID: userID}
-	out.ID = s.one(`select postern._open_session($1::uuid, 'password', postern.caller(user_agent => 'test'))`, userID)
+	out.ID = s.one(`
+		with opened as (
+			insert into auth.sessions (id, user_id, created_at, updated_at, aal, user_agent)
+			values (gen_random_uuid(), $1::uuid, now(), now(), 'aal1', 'test')
+			returning id, user_id
+		), refreshable as (
+			insert into auth.refresh_tokens (instance_id, user_id, session_id, revoked, counter, created_at, updated_at)
+			select '00000000-0000-0000-0000-000000000000', user_id, id, false, 0, now(), now() from opened
+		), method as (
+			insert into auth.mfa_amr_claims (id, session_id, authentication_method, created_at, updated_at)
+			select gen_random_uuid(), id, 'password', now(), now() from opened
+		)
+		select id from opened`, userID)
 	var claims map[string]any
-	if err := json.Unmarshal([]byte(s.one(`select postern._claims($1::uuid, $2::uuid, null)::text`, userID, out.ID)), &claims); err != nil {
+	raw := s.one(`
+		select json_build_object('sub', id, 'aud', aud, 'email', coalesce(email, ''), 'phone', coalesce(phone, ''),
+			'app_metadata', raw_app_meta_data, 'user_metadata', raw_user_meta_data, 'role', role, 'is_anonymous', is_anonymous)::text
+		from auth.users where id = $1::uuid`, userID)
+	if err := json.Unmarshal([]byte(raw), &claims); err != nil {
 		s.t.Fatal(err)
 	}
+	now := time.Now().Unix()
+	maps.Copy(claims, map[string]any{
+		"iss": s.URL, "exp": now + 3600, "iat": now, "aal": "aal1", "session_id": out.ID,
+		"amr": []any{map[string]any{"method": "password", "timestamp": now}},
+	})
 	out.Access = s.mint(claims)
 	out.Refresh = mintRefresh(s.t, out.ID, 0)
 	return out
