@@ -1,6 +1,6 @@
 -- What policies, views and column defaults may call. Functions of Supabase Auth stay as they are. Ours are
--- bound when they are made, so that no search_path of a caller changes their meaning, and simple enough to
--- be inlined.
+-- bound when they are made, so that no search_path of a caller changes their meaning, simple enough to be
+-- inlined, and parallel safe: one that is not keeps a whole query to one process.
 
 set local lock_timeout = '5s';
 set local search_path = '';
@@ -58,7 +58,7 @@ begin
          )
     loop
         execute format(
-            'create function auth.%I() returns %s language sql stable return %s',
+            'create function auth.%I() returns %s language sql stable parallel safe return %s',
             v_function.name, v_function.result, v_function.expression
         );
         -- Default privileges of the owner may say otherwise.
