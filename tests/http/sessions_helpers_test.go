@@ -38,6 +38,14 @@ func login(email, password string) call {
 	}
 }
 
+// in is the same server for a subtest.
+func (s *server) in(t testing.TB) *server {
+	s.superuser()
+	out := *s
+	out.t = t
+	return &out
+}
+
 // renew presents a refresh token.
 func (s *server) renew(refresh string) *answer {
 	s.t.Helper()
