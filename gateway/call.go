@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/postern-auth/postern/gateway/internal/jsonwalk"
 )
 
 const (
@@ -22,25 +25,26 @@ const (
 
 // answer is what a function of schema postern returns: a refusal, a body to pass on, or a session to sign.
 type answer struct {
-	Version int64    `json:"v"`
-	Error   *refusal `json:"error"`
+	Version int64
+	Error   *refusal
 
-	Body    json.RawMessage `json:"body"`
-	Total   int64           `json:"total"`
-	Page    int64           `json:"page"`
-	PerPage int64           `json:"per_page"`
+	Body                 json.RawMessage
+	Total, Page, PerPage int64
 
-	Session *sessionFacts   `json:"session"`
-	Claims  json.RawMessage `json:"claims"`
-	User    json.RawMessage `json:"user"`
+	Session      *sessionFacts
+	Claims, User json.RawMessage
 
-	UserID       string `json:"user_id"`
-	PasswordHash string `json:"password_hash"`
+	UserID       string
+	PasswordHash string
 
-	Changes []struct {
-		Setting  string `json:"setting"`
-		From, To any
-	} `json:"changes"`
+	Changes []settingChange
+}
+
+// settingChange is what the environment changed in auth.settings.
+type settingChange struct {
+	Setting string `json:"setting"`
+	From    any    `json:"from"`
+	To      any    `json:"to"`
 }
 
 // sessionFacts is what tokens are made of.
@@ -67,13 +71,11 @@ func (s *Server) callWithHook(q *request, sql string, args ...any) (*answer, err
 	return s.callFor(q, s.query, sql, args...)
 }
 
-type queryFunc func(ctx context.Context, sql string, args ...any) ([]byte, error)
+type queryFunc func(deadline time.Time, sql string, args ...any) ([]byte, error)
 
 func (s *Server) callFor(q *request, query queryFunc, sql string, args ...any) (*answer, error) {
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(q.r.Context()), q.deadline)
-	defer cancel()
 	q.statements++
-	raw, err := query(ctx, sql, args...)
+	raw, err := query(q.deadline, sql, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -89,17 +91,50 @@ func (s *Server) callFor(q *request, query queryFunc, sql string, args ...any) (
 }
 
 // callOnce is call outside of any request.
-func (s *Server) callOnce(ctx context.Context, sql string, args ...any) (*answer, error) {
-	raw, err := s.query(ctx, sql, args...)
+func (s *Server) callOnce(sql string, args ...any) (*answer, error) {
+	raw, err := s.query(time.Now().Add(databaseDeadline), sql, args...)
 	if err != nil {
 		return nil, err
 	}
 	return decodeAnswer(raw)
 }
 
+// decodeAnswer takes an answer apart. Most of it is passed on as it is, so that it is walked over and not decoded.
 func decodeAnswer(raw []byte) (*answer, error) {
 	a := new(answer)
-	if err := json.Unmarshal(raw, a); err != nil {
+	if len(raw) == 0 || raw[0] != '{' {
+		return nil, fmt.Errorf("the database answered %.20q, which is not an object", raw)
+	}
+	err := jsonwalk.EachMember(raw, func(name, value []byte) (err error) {
+		switch string(name) {
+		case "v":
+			a.Version, err = strconv.ParseInt(string(value), 10, 64)
+		case "body":
+			a.Body = value
+		case "claims":
+			a.Claims = value
+		case "user":
+			a.User = value
+		case "session":
+			err = json.Unmarshal(value, &a.Session)
+		case "error":
+			err = json.Unmarshal(value, &a.Error)
+		case "user_id":
+			err = json.Unmarshal(value, &a.UserID)
+		case "password_hash":
+			err = json.Unmarshal(value, &a.PasswordHash)
+		case "total":
+			a.Total, err = strconv.ParseInt(string(value), 10, 64)
+		case "page":
+			a.Page, err = strconv.ParseInt(string(value), 10, 64)
+		case "per_page":
+			a.PerPage, err = strconv.ParseInt(string(value), 10, 64)
+		case "changes":
+			err = json.Unmarshal(value, &a.Changes)
+		}
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("decoding the database's answer: %w", err)
 	}
 	return a, nil
@@ -107,16 +142,16 @@ func decodeAnswer(raw []byte) (*answer, error) {
 
 // query runs a statement that returns one JSON value. It is tried again where that cannot do anything twice: the connection
 // was dead before the statement left, the server ended the session or a deadlock undid it, or the server was read only.
-func (s *Server) query(ctx context.Context, sql string, args ...any) ([]byte, error) {
-	return s.withConn(ctx, func(conn *pgxpool.Conn) (raw []byte, err error) {
+func (s *Server) query(deadline time.Time, sql string, args ...any) ([]byte, error) {
+	return s.withConn(deadline, func(ctx context.Context, conn *pgxpool.Conn) (raw []byte, err error) {
 		err = conn.QueryRow(ctx, sql, args...).Scan(&raw)
 		return raw, err
 	})
 }
 
 // queryLimited is query in a transaction with the time limit of SQL hooks, sent in one round trip.
-func (s *Server) queryLimited(ctx context.Context, sql string, args ...any) ([]byte, error) {
-	return s.withConn(ctx, func(conn *pgxpool.Conn) (raw []byte, err error) {
+func (s *Server) queryLimited(deadline time.Time, sql string, args ...any) ([]byte, error) {
+	return s.withConn(deadline, func(ctx context.Context, conn *pgxpool.Conn) (raw []byte, err error) {
 		batch := &pgx.Batch{}
 		batch.Queue("begin")
 		batch.Queue(sqlHookTimeout)
@@ -131,37 +166,59 @@ func (s *Server) queryLimited(ctx context.Context, sql string, args ...any) ([]b
 	})
 }
 
-func (s *Server) withConn(ctx context.Context, use func(*pgxpool.Conn) ([]byte, error)) (raw []byte, err error) {
+func (s *Server) withConn(deadline time.Time, use func(context.Context, *pgxpool.Conn) ([]byte, error)) (raw []byte, err error) {
 	const tries = 3
 	for try := 1; ; try++ {
-		conn, err := s.acquire(ctx)
+		conn, err := s.acquire(deadline)
 		if err != nil {
 			return nil, err
 		}
-		raw, err = use(conn)
-		if readOnly(err) {
-			// After a failover: this server no longer takes writes, another connection may lead to the one that does.
-			_ = conn.Hijack().Close(ctx)
-		} else {
-			conn.Release()
-		}
+		raw, err = s.useUntil(deadline, conn, use)
 		if err == nil {
 			return raw, nil
 		}
-		if try == tries || ctx.Err() != nil || !repeatable(err) {
+		if try == tries || !time.Now().Before(deadline) || !repeatable(err) {
 			return nil, err
 		}
 	}
 }
 
-func (s *Server) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.config.PoolWait)
+// useUntil lends a connection until the deadline, and gives it back. The deadline is the socket's: a context's would cost a
+// goroutine per statement.
+func (s *Server) useUntil(
+	deadline time.Time, conn *pgxpool.Conn, use func(context.Context, *pgxpool.Conn) ([]byte, error),
+) ([]byte, error) {
+	socket := conn.Conn().PgConn().Conn()
+	if err := socket.SetDeadline(deadline); err != nil {
+		conn.Release()
+		return nil, &unavailableError{cause: err}
+	}
+	raw, err := use(context.Background(), conn)
+	if readOnly(err) {
+		// After a failover: this server no longer takes writes, another connection may lead to the one that does.
+		_ = conn.Hijack().Close(context.Background())
+		return nil, err
+	}
+	_ = socket.SetDeadline(time.Time{}) // fails only on a closed socket, which the pool discards
+	conn.Release()
+	return raw, err
+}
+
+func (s *Server) acquire(deadline time.Time) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithDeadline(context.Background(), earlier(deadline, time.Now().Add(s.config.PoolWait)))
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, &unavailableError{cause: err}
 	}
 	return conn, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // unavailableError says that no connection to the database was to be had.

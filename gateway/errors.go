@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -152,7 +153,7 @@ func classify(err error) *refusal {
 		e := refuse(http.StatusServiceUnavailable, "service_unavailable", "The database cannot be reached, please retry after a moment")
 		e.RetryAfter = 1
 		return e
-	case pg != nil && pg.Code == "57014", errors.Is(err, context.DeadlineExceeded):
+	case pg != nil && pg.Code == "57014", errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return refuse(http.StatusGatewayTimeout, "request_timeout",
 			"Processing this request timed out, please retry after a moment.")
 	case pg != nil && argumentError(pg):

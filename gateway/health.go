@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -22,10 +23,8 @@ func (s *Server) health(*request) (*response, error) {
 
 // ready is GET /ready: whether requests can be answered now, and why not.
 func (s *Server) ready(q *request) (*response, error) {
-	ctx, cancel := context.WithDeadline(q.r.Context(), q.deadline)
-	defer cancel()
 	q.statements++
-	if err := s.checkSchema(ctx); err != nil {
+	if err := s.checkSchema(q.deadline); err != nil {
 		e := refuse(http.StatusServiceUnavailable, "not_ready", err.Error())
 		e.RetryAfter = 1
 		return nil, e
@@ -34,8 +33,8 @@ func (s *Server) ready(q *request) (*response, error) {
 }
 
 // checkSchema compares the database's schema version with the binary's.
-func (s *Server) checkSchema(ctx context.Context) error {
-	raw, err := s.query(ctx, `select to_json(postern.schema_version())`)
+func (s *Server) checkSchema(deadline time.Time) error {
+	raw, err := s.query(deadline, `select to_json(postern.schema_version())`)
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "42883" || pg.Code == "3F000") {
 		return fmt.Errorf("the database has no Postern schema: run `postern migrate` or `tern migrate -m sql`")
 	} else if databaseAway(err) {

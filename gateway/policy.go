@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"sync/atomic"
@@ -55,10 +54,8 @@ func (c *policyCopy) seen(version int64) {
 	}
 }
 
-func (s *Server) loadPolicy(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, policyAge)
-	defer cancel()
-	raw, err := s.query(ctx, `select postern.get_settings()`)
+func (s *Server) loadPolicy() error {
+	raw, err := s.query(time.Now().Add(policyAge), `select postern.get_settings()`)
 	if err != nil {
 		return err
 	}

@@ -46,11 +46,11 @@ type Server struct {
 func New(ctx context.Context, cfg *config.Config, options Options) (*Server, error) {
 	keys, err := token.NewKeyring(cfg.JWTSecret, cfg.JWTKeys, cfg.JWTKeyID, cfg.JWTValidMethods)
 	if err != nil {
-		return nil, fmt.Errorf("GOTRUE_JWT_KEYS: %w", err)
+		return nil, err
 	}
 	if list, ok := cfg.Policy["uri_allow_list"].([]string); ok {
 		if _, err := redirect.Compile(cfg.ExternalURL, list); err != nil {
-			return nil, fmt.Errorf("GOTRUE_URI_ALLOW_LIST: %w", err)
+			return nil, err
 		}
 	}
 	for _, notice := range cfg.Notices {
@@ -68,7 +68,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	if s.pool, err = connect(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx); err != nil {
+	if err := s.prepare(); err != nil {
 		s.pool.Close()
 		return nil, err
 	}
@@ -92,18 +92,18 @@ func connect(ctx context.Context, cfg *config.Config) (*pgxpool.Pool, error) {
 }
 
 // prepare checks the database before the first request and agrees with it on the policy.
-func (s *Server) prepare(ctx context.Context) error {
-	if err := s.checkSchema(ctx); err != nil {
+func (s *Server) prepare() error {
+	if err := s.checkSchema(time.Now().Add(databaseDeadline)); err != nil {
 		return err
 	}
-	if err := s.warnOfPrivileges(ctx); err != nil {
+	if err := s.warnOfPrivileges(); err != nil {
 		return err
 	}
 	environment, err := json.Marshal(s.config.Policy)
 	if err != nil {
 		return fmt.Errorf("encoding the policy: %w", err)
 	}
-	applied, err := s.callOnce(ctx, `select postern.apply_environment(environment => $1::jsonb)`, environment)
+	applied, err := s.callOnce(`select postern.apply_environment(environment => $1::jsonb)`, environment)
 	if err != nil {
 		return fmt.Errorf("writing the environment to auth.settings: %w", err)
 	}
@@ -111,12 +111,12 @@ func (s *Server) prepare(ctx context.Context) error {
 		s.log.Info("setting changed by the environment", "setting", change.Setting, "from", change.From, "to", change.To)
 	}
 	s.policy = &policyCopy{reload: make(chan struct{}, 1)}
-	return s.loadPolicy(ctx)
+	return s.loadPolicy()
 }
 
 // warnOfPrivileges tells the operator when the gateway's role could do more than call functions (DESIGN 5).
-func (s *Server) warnOfPrivileges(ctx context.Context) error {
-	raw, err := s.query(ctx, `select to_json(exists (
+func (s *Server) warnOfPrivileges() error {
+	raw, err := s.query(time.Now().Add(databaseDeadline), `select to_json(exists (
 		select from pg_catalog.pg_class c
 		join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = 'auth' and c.relname = 'users' and has_table_privilege(c.oid, 'select')))`)
@@ -141,7 +141,7 @@ func (s *Server) Run(ctx context.Context) {
 		case <-s.policy.reload:
 		case <-time.After(policyAge):
 		}
-		if err := s.loadPolicy(ctx); err != nil && ctx.Err() == nil {
+		if err := s.loadPolicy(); err != nil && ctx.Err() == nil {
 			s.log.Warn("reading auth.settings failed, the last copy stays in use", "error", err)
 		}
 	}

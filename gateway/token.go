@@ -83,6 +83,9 @@ func (s *Server) compare(q *request, hash, plain string) (check passwordCheck, e
 	laneErr := s.hashing.Do(q.r.Context(), s.clientAddress(q.r).String(), func() {
 		var rehash bool
 		check.valid, rehash, err = password.Verify(stored, plain)
+		if errors.Is(err, password.ErrUnusable) {
+			err = nil // a hash that nobody's password can match (contract core.md 10.4)
+		}
 		if err == nil && check.valid && rehash && !password.TooLong(plain) {
 			check.newHash, err = password.Hash(plain)
 		}

@@ -121,7 +121,9 @@ func (c *passwordChange) compare(plain, current string) error {
 		return nil
 	}
 	var err error
-	if c.isSame, _, err = password.Verify(c.stored, plain); err != nil {
+	if c.isSame, _, err = password.Verify(c.stored, plain); errors.Is(err, password.ErrUnusable) {
+		return nil // no password matches it, so none can be the same or the current one
+	} else if err != nil {
 		return fmt.Errorf("comparing the new password: %w", err)
 	}
 	if current != "" {

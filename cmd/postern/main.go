@@ -34,6 +34,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		ErrWriter:       stderr,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		HideHelpCommand: true,
+		Metadata:        map[string]any{"environ": environ},
 		Commands: []*cli.Command{
 			serveCommand(environ, stderr),
 			migrateCommand(environ),

@@ -43,4 +43,4 @@ func (h bcryptHash) matches(password string) (bool, error) {
 	return true, nil
 }
 
-func (h bcryptHash) current() bool { return h.cost == cost }
+func (h bcryptHash) current() bool { return h.cost >= cost }

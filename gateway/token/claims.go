@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/postern-auth/postern/gateway/internal/jsonwalk"
 )
 
 // wireClaims is the payload of an access token, as far as the gateway reads it.
@@ -27,7 +29,7 @@ func (c *wireClaims) UnmarshalJSON(raw []byte) error {
 	if raw[0] != '{' {
 		return errors.New("the claims are not an object")
 	}
-	return eachMember(raw, c.read)
+	return jsonwalk.EachMember(raw, c.read)
 }
 
 // read takes one member. Those that the gateway has no use for are looked at for
@@ -39,13 +41,13 @@ func (c *wireClaims) read(name, value []byte) (err error) {
 	}
 	switch string(name) {
 	case "sub":
-		c.subject, err = decodeString(value)
+		c.subject, err = jsonwalk.DecodeString(value)
 	case "session_id":
-		c.sessionID, err = decodeString(value)
+		c.sessionID, err = jsonwalk.DecodeString(value)
 	case "role":
-		c.role, err = decodeString(value)
+		c.role, err = jsonwalk.DecodeString(value)
 	case "aal":
-		c.aal, err = decodeString(value)
+		c.aal, err = jsonwalk.DecodeString(value)
 	case "aud":
 		err = c.readAudience(value)
 	case "exp":
@@ -73,14 +75,14 @@ func (c *wireClaims) readAudience(value []byte) error {
 	if value[0] != '"' {
 		return c.audience.UnmarshalJSON(value)
 	}
-	one, err := decodeString(value)
+	one, err := jsonwalk.DecodeString(value)
 	c.audience = jwt.ClaimStrings{one}
 	return err
 }
 
 // checkMethods accepts an array of strings or an array of objects.
 func checkMethods(value []byte) error {
-	return expect(value[0] == '[' && (elementsBeginWith(value, '{') || elementsBeginWith(value, '"')),
+	return expect(value[0] == '[' && (jsonwalk.ElementsBeginWith(value, '{') || jsonwalk.ElementsBeginWith(value, '"')),
 		"an array of strings or of objects")
 }
 

@@ -33,6 +33,8 @@ type Keyring struct {
 	method jwt.SigningMethod
 	signer any
 	header string // encoded first segment of every token signed here, with its dot
+
+	ownVerifier any // key for tokens with that header; nil when they are not accepted
 }
 
 // NewKeyring makes a keyring from GOTRUE_JWT_SECRET, GOTRUE_JWT_KEYS (a JSON
@@ -63,6 +65,7 @@ func NewKeyring(secret, jwks config.Secret, keyID string, validMethods []string)
 		return nil, fmt.Errorf("GOTRUE_JWT_VALID_METHODS: %w", err)
 	}
 	k.parser = jwt.NewParser(jwt.WithValidMethods(methods))
+	k.findOwnVerifier(methods)
 	k.jwks, err = publish(keys)
 	return k, err
 }
@@ -102,6 +105,20 @@ func (k *Keyring) signWith(signing *key) error {
 	k.method, k.signer = jwt.GetSigningMethod(signing.algorithm), signing.signer
 	k.header = encode(header) + "."
 	return nil
+}
+
+// findOwnVerifier picks the key for tokens with this keyring's own header, as keyFor would; none when they are not accepted.
+func (k *Keyring) findOwnVerifier(methods []string) {
+	if k.method == nil || !slices.Contains(methods, k.method.Alg()) {
+		return
+	}
+	own, _, err := k.parser.ParseUnverified(k.header+"e30.", jwt.MapClaims{})
+	if err != nil {
+		return
+	}
+	if verifier, err := k.keyFor(own); err == nil {
+		k.ownVerifier = verifier
+	}
 }
 
 // acceptedMethods returns the algorithms to accept: the configured list, else

@@ -1,8 +1,13 @@
 package token
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -29,6 +34,9 @@ func (e *unknownKeyError) Error() string {
 // text is the message that clients see (core.md 1.8); subject, session and role
 // are the caller's to judge.
 func (k *Keyring) Verify(token string) (Claims, error) {
+	if claims, ok := k.verifyOwn(token); ok {
+		return claims, nil
+	}
 	var claims wireClaims
 	if _, err := k.parser.ParseWithClaims(token, &claims, k.keyFor); err != nil {
 		var unknown *unknownKeyError
@@ -37,14 +45,46 @@ func (k *Keyring) Verify(token string) (Claims, error) {
 		}
 		return Claims{}, fmt.Errorf("invalid JWT: unable to parse or verify signature, %w", err)
 	}
+	return claims.judged(), nil
+}
+
+// verifyOwn is the short way for a token with exactly the header that this keyring signs with, which is nearly every one: it
+// spares the parser's decoding of a known header. Whatever it does not accept takes the long way, for the error or not.
+func (k *Keyring) verifyOwn(token string) (Claims, bool) {
+	payload, ok := strings.CutPrefix(token, k.header)
+	if !ok || k.ownVerifier == nil {
+		return Claims{}, false
+	}
+	payload, encoded, ok := strings.Cut(payload, ".")
+	if !ok {
+		return Claims{}, false
+	}
+	signature, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil || k.method.Verify(token[:len(k.header)+len(payload)], signature, k.ownVerifier) != nil {
+		return Claims{}, false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(payload)
+	var claims wireClaims
+	if err != nil || !json.Valid(raw) || claims.UnmarshalJSON(bytes.TrimSpace(raw)) != nil {
+		return Claims{}, false
+	}
+	now := time.Now()
+	if claims.expiresAt != nil && !now.Before(claims.expiresAt.Time) || claims.notBefore != nil && now.Before(claims.notBefore.Time) {
+		return Claims{}, false
+	}
+	return claims.judged(), true
+}
+
+// judged is what the gateway itself looks at.
+func (c *wireClaims) judged() Claims {
 	out := Claims{
-		Subject: claims.subject, SessionID: claims.sessionID, Role: claims.role, AAL: claims.aal,
-		HasAudience: len(claims.audience) > 0,
+		Subject: c.subject, SessionID: c.sessionID, Role: c.role, AAL: c.aal,
+		HasAudience: len(c.audience) > 0,
 	}
 	if out.HasAudience {
-		out.Audience = claims.audience[0]
+		out.Audience = c.audience[0]
 	}
-	return out, nil
+	return out
 }
 
 // keyFor picks the one key that may verify a token whose algorithm has been

@@ -42,7 +42,7 @@ begin
 
     -- The order is made of literals by _user_order: an order by cannot be an argument.
     execute format(
-        'select coalesce(json_agg(postern._user_json(p.id, ''listed'') order by p.place), ''[]'')
+        'select coalesce(json_agg(postern._user_json_as(p.id, ''listed'') order by p.place), ''[]'')
         from (
             select u.id, row_number() over () as place
             from (
@@ -232,7 +232,7 @@ begin
                 'provider', case when v_email is not null then 'email' else 'phone' end));
         perform postern._confirm_account(v_user_id, email_confirm, phone_confirm, app_metadata, ban);
 
-        return json_build_object('v', v_settings.version, 'body', postern._user_json(v_user_id, 'confirmed'));
+        return json_build_object('v', v_settings.version, 'body', postern._user_json_as(v_user_id, 'confirmed'));
     {{ template "handler" "Database error creating new user" }}
     end;
 end
@@ -420,7 +420,8 @@ begin
                 'user_id', v_user.id, 'user_email', coalesce(v_email, v_user.email, ''),
                 'user_phone', coalesce(v_phone, v_user.phone, '')));
 
-        v_answer := postern._user_json(v_user.id, case when v_user.confirmed_at is null then 'confirmed' else 'stored' end);
+        v_answer := case when v_user.confirmed_at is null
+            then postern._user_json_as(v_user.id, 'confirmed') else postern._user_json(v_user.id) end;
         if v_email is not null or v_phone is not null then
             -- As the reference: known identities as they were before this change, new ones behind them.
             v_answer := v_answer::jsonb || jsonb_build_object('identities', v_shown || coalesce((

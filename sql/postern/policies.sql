@@ -65,7 +65,7 @@ begin
         raise exception 'the account % has no role', who
             using hint = 'set auth.users.role, usually to authenticated';
     end if;
-    return postern._claims(v_user.id, null, null);
+    return postern._claims(v_user.id, null);
 end
 $$;
 

@@ -4,15 +4,12 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
     v record;
-    v_problem text;
     v_reuse text;
     v_refused json;
 begin
-    select * into strict v_settings from auth.settings;
     if (refresh_session.caller).limiter_key is not null then
-        v_refused := postern._take_limit(v_settings, 'token', (refresh_session.caller).limiter_key);
+        v_refused := postern._take_limit((select g from auth.settings g), 'token', (refresh_session.caller).limiter_key);
         if v_refused is not null then
             return v_refused;
         end if;
@@ -20,13 +17,16 @@ begin
 
     begin
         -- The row locks settle refreshes of one session: the second waits and then sees the first one's counter.
-        select s.user_id, s.created_at, s.not_after, s.refreshed_at, s.aal, s.oauth_client_id,
-            u.banned_until, u.email, u.phone, u.is_sso_user, u.raw_user_meta_data ->> 'full_name' as full_name,
-            t.id as token_id, t.counter, t.revoked, t.updated_at as rotated_at
+        select s.user_id, u.banned_until, t.id as token_id, t.counter, t.revoked, t.updated_at as rotated_at,
+            s.oauth_client_id,
+            s.not_after is not null or g.sessions_timebox is not null or g.sessions_inactivity_timeout is not null
+                or g.sessions_allow_low_aal is not null or g.sessions_single_per_user as is_limited,
+            g.security_refresh_token_reuse_interval as reuse_interval
         into v
         from auth.sessions s
         join auth.users u on u.id = s.user_id
         join auth.refresh_tokens t on t.session_id = s.id
+        cross join auth.settings g
         where s.id = refresh_session.session_id
         order by t.id desc
         limit 1
@@ -38,18 +38,14 @@ begin
             return postern._error(400, 'validation_failed', 'Invalid Refresh Token: Not Issued By This Server');
         elsif v.banned_until > now() then
             return postern._error(400, 'user_banned', 'Invalid Refresh Token: User Banned');
+        elsif v.is_limited then
+            v_refused := postern._session_refusal(refresh_session.session_id);
+            if v_refused is not null then
+                return v_refused;
+            end if;
         end if;
-
-        v_problem := postern._session_problem(
-            v_settings, v.not_after, v.created_at, v.refreshed_at, v.aal, v.user_id);
-        if v_problem is not null then
-            return postern._error(400, 'session_expired', 'Invalid Refresh Token: ' || v_problem);
-        elsif v.oauth_client_id is not null then
+        if v.oauth_client_id is not null then
             return postern._error(400, 'invalid_client', 'Client authentication required for OAuth session');
-        elsif v_settings.sessions_single_per_user
-            and not postern._is_newest_session(v_settings, refresh_session.session_id)
-        then
-            return postern._error(400, 'session_expired', 'Invalid Refresh Token: Session Expired (Revoked by Newer Login)');
         elsif v.revoked then
             return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
         end if;
@@ -58,25 +54,17 @@ begin
             update auth.refresh_tokens t
             set counter = t.counter + 1, updated_at = now()
             where t.id = v.token_id;
+            v.counter := v.counter + 1;
         elsif refresh_session.counter = v.counter - 1 then
             v_reuse := 'fail-to-save';
-        elsif now() - v.rotated_at <= make_interval(secs => v_settings.security_refresh_token_reuse_interval)
-            and v_settings.security_refresh_token_reuse_interval > 0
-        then
+        elsif v.reuse_interval > 0 and now() - v.rotated_at <= make_interval(secs => v.reuse_interval) then
             v_reuse := 'concurrent-refresh';
-        elsif v_settings.security_refresh_token_allow_reuse and v_settings.security_refresh_token_algorithm_version = 2 then
-            v_reuse := 'always-allow';
-        elsif not v_settings.security_refresh_token_rotation_enabled then
-            return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
-        elsif v_settings.security_refresh_token_algorithm_version = 2 then
-            delete from auth.sessions s where s.id = refresh_session.session_id;
-            return postern._error(
-                400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used', fact => 'session_ended');
         else
-            update auth.refresh_tokens t
-            set revoked = true, updated_at = now()
-            where t.session_id = refresh_session.session_id and not t.revoked;
-            return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
+            v_refused := postern._refuse_reuse(refresh_session.session_id);
+            if v_refused is not null then
+                return v_refused;
+            end if;
+            v_reuse := 'always-allow';
         end if;
 
         update auth.sessions s
@@ -84,9 +72,8 @@ begin
             user_agent = nullif((refresh_session.caller).user_agent, ''), ip = (refresh_session.caller).ip
         where s.id = refresh_session.session_id;
 
-        perform postern._audit(
-            'token_refreshed', 'token', v.user_id, coalesce(nullif(v.phone, ''), v.email), v.full_name, v.is_sso_user);
-        return postern._tokens(v.user_id, refresh_session.session_id, 'token_refresh', reuse => v_reuse);
+        perform postern._audit_user('token_refreshed', 'token', v.user_id);
+        return postern._tokens(v.user_id, refresh_session.session_id, 'token_refresh', v.counter, reuse => v_reuse);
     {{ template "handler" "Database error refreshing session" }}
     end;
 end
@@ -96,6 +83,66 @@ comment on function postern.refresh_session(uuid, bigint, postern.caller) is
 'Continues a session: the presented counter is rotated, or answered again when its successor was lost (DESIGN 7). The gateway has verified the token''s MAC.
 Called by: POST /token with grant_type refresh_token; postern.refresh_adopted_session.
 Refuses: refresh_token_not_found, validation_failed - never issued, user_banned, session_expired, invalid_client, refresh_token_already_used (400).';
+
+create or replace function postern._session_refusal(session_id uuid)
+returns json
+language plpgsql stable
+as $$
+declare
+    v_settings auth.settings;
+    v_session auth.sessions;
+    v_problem text;
+begin
+    select * into strict v_settings from auth.settings;
+    select s.* into strict v_session from auth.sessions s where s.id = _session_refusal.session_id;
+    v_problem := postern._session_problem(
+        v_settings, v_session.not_after, v_session.created_at, v_session.refreshed_at, v_session.aal, v_session.user_id);
+    if v_problem is null and v_settings.sessions_single_per_user
+        and not postern._is_newest_session(v_settings, _session_refusal.session_id)
+    then
+        v_problem := 'Session Expired (Revoked by Newer Login)';
+    end if;
+    if v_problem is not null then
+        return postern._error(400, 'session_expired', 'Invalid Refresh Token: ' || v_problem);
+    end if;
+    return null;
+end
+$$;
+
+comment on function postern._session_refusal(uuid) is
+'Null when a session may go on by its own end and the limits of auth.settings, else the refusal (contract core.md 4.6).
+Called by: postern.refresh_session, where there are such limits.
+Refuses: session_expired (400).';
+
+create or replace function postern._refuse_reuse(session_id uuid)
+returns json
+language plpgsql
+as $$
+declare
+    v_settings auth.settings;
+begin
+    select * into strict v_settings from auth.settings;
+    if v_settings.security_refresh_token_algorithm_version = 2 and v_settings.security_refresh_token_allow_reuse then
+        return null;
+    elsif v_settings.security_refresh_token_rotation_enabled
+        and v_settings.security_refresh_token_algorithm_version = 2
+    then
+        delete from auth.sessions s where s.id = _refuse_reuse.session_id;
+        return postern._error(
+            400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used', fact => 'session_ended');
+    elsif v_settings.security_refresh_token_rotation_enabled then
+        update auth.refresh_tokens t
+        set revoked = true, updated_at = now()
+        where t.session_id = _refuse_reuse.session_id and not t.revoked;
+    end if;
+    return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
+end
+$$;
+
+comment on function postern._refuse_reuse(uuid) is
+'What follows when a spent refresh token is presented outside of the reuse interval (DESIGN 7): the session''s token is revoked or the session ended; null where reuse is always allowed.
+Called by: postern.refresh_session, which holds the locks.
+Refuses: refresh_token_already_used (400).';
 
 create or replace function postern.refresh_adopted_session(
     token text default null,

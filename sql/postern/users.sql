@@ -4,16 +4,22 @@ language plpgsql stable security definer
 set search_path = ''
 as $$
 declare
-    v_refused json := postern._check_user(get_user.caller);
-    v_answer text;
+    v record;
 begin
-    if v_refused is not null then
-        return v_refused;
+    select
+        u.banned_until > now() as is_banned,
+        s.id as session_id,
+        concat('{"v":', g.version, ',"body":', {{ template "user json" }}, '}') as answer
+    into v
+    from auth.users u
+    left join auth.sessions s on s.id = (get_user.caller).session_id
+    cross join auth.settings g
+    where u.id = (get_user.caller).user_id and u.instance_id = '00000000-0000-0000-0000-000000000000';
+
+    if not found or v.is_banned or (v.session_id is null and (get_user.caller).session_id is not null) then
+        return postern._check_user(get_user.caller);
     end if;
-    select concat('{"v":', g.version, ',"body":', postern._user_json((get_user.caller).user_id), '}')
-    into strict v_answer
-    from auth.settings g;
-    return v_answer;
+    return v.answer::json;
 end
 $$;
 
@@ -138,8 +144,8 @@ begin
         end if;
 
         perform postern._audit_user('user_modified', 'user', v_user.id);
-        return json_build_object('v', v_settings.version, 'body', postern._user_json(
-            v_user.id, case when v_user.confirmed_at is null then 'confirmed' else 'stored' end));
+        return json_build_object('v', v_settings.version, 'body', case when v_user.confirmed_at is null
+            then postern._user_json_as(v_user.id, 'confirmed') else postern._user_json(v_user.id) end);
     {{ template "handler" "Error updating user" }}
     end;
 end

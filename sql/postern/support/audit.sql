@@ -1,3 +1,15 @@
+{{- /* The payload of contract core.md 14: a is the actor; action, log_type and traits are arguments. */ -}}
+{{- define "audit payload" -}}
+concat(
+            '{"action":"', action,
+            '","actor_id":"', a.actor_id,
+            '","actor_username":', to_json(coalesce(a.username, '')),
+            case when a.via_sso then ',"actor_via_sso":true' else ',"actor_via_sso":false' end,
+            case when a.name is not null then ',"actor_name":' end, to_json(a.name),
+            ',"log_type":"', log_type, '"',
+            case when traits is not null then ',"traits":' end, traits, '}')::json
+{{- end -}}
+
 create or replace function postern._audit(
     action text,
     log_type text,
@@ -16,18 +28,12 @@ begin
     select
         '00000000-0000-0000-0000-000000000000',
         gen_random_uuid(),
-        concat(
-            '{"action":"', _audit.action,
-            '","actor_id":"', _audit.actor_id,
-            '","actor_username":', to_json(coalesce(_audit.actor_username, '')),
-            ',"actor_via_sso":', coalesce(_audit.via_sso, false)::text,
-            ',"actor_name":' || to_json(_audit.actor_name)::text,
-            ',"log_type":"', _audit.log_type, '"',
-            ',"traits":' || _audit.traits::text,
-            '}')::json,
+        {{ template "audit payload" }},
         clock_timestamp(),
         _audit.ip_address
     from auth.settings g
+    cross join lateral (
+        select _audit.actor_id, _audit.actor_username as username, _audit.actor_name as name, _audit.via_sso) a
     where not g.audit_log_disable_postgres;
 end
 $$;
@@ -42,12 +48,21 @@ returns void
 language plpgsql
 as $$
 begin
-    perform postern._audit(
-        _audit_user.action, _audit_user.log_type, u.id,
-        coalesce(nullif(u.phone, ''), u.email), u.raw_user_meta_data ->> 'full_name', u.is_sso_user,
-        _audit_user.traits)
+    -- One statement of its own: this runs with every sign-in and refresh.
+    insert into auth.audit_log_entries (instance_id, id, payload, created_at, ip_address)
+    select
+        '00000000-0000-0000-0000-000000000000',
+        gen_random_uuid(),
+        {{ template "audit payload" }},
+        clock_timestamp(),
+        ''
     from auth.users u
-    where u.id = _audit_user.user_id;
+    cross join auth.settings g
+    cross join lateral (
+        select u.id as actor_id, case when u.phone <> '' then u.phone else u.email end as username,
+            u.raw_user_meta_data ->> 'full_name' as name, u.is_sso_user as via_sso
+        offset 0) a
+    where u.id = _audit_user.user_id and not g.audit_log_disable_postgres;
 end
 $$;
 

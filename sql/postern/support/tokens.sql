@@ -1,108 +1,145 @@
-create or replace function postern._claims(
-    user_id uuid,
-    session_id uuid,
-    method text,
-    expires_in integer default null)
+{{- /* The claims of contract core.md 5.1, as text: u is the user, g the settings, s the session or nulls; v_now and the argument
+are unix seconds. */ -}}
+{{- define "claims json" -}}
+concat(
+            case when g.jwt_issuer <> '' then '{"iss":' else '{' end,
+            to_json(nullif(g.jwt_issuer, '')),
+            case when g.jwt_issuer <> '' then ',' end,
+            '"sub":"', u.id,
+            '","aud":', to_json(coalesce(u.aud, '')),
+            ',"exp":', v_now + {{ . }},
+            ',"iat":', v_now,
+            ',"email":', to_json(coalesce(u.email, '')),
+            ',"phone":', to_json(coalesce(u.phone, '')),
+            ',"app_metadata":', coalesce(nullif(u.raw_app_meta_data, 'null'), '{}'),
+            ',"user_metadata":', coalesce(nullif(u.raw_user_meta_data, 'null'), '{}'),
+            ',"role":', to_json(coalesce(u.role, '')),
+            (
+                select concat(
+                    case when bool_or(m.authentication_method in ('totp', 'mfa/phone', 'mfa/webauthn'))
+                        then ',"aal":"aal2"' else ',"aal":"aal1"' end,
+                    case when count(*) > 1 then postern._amr_json(s.id)
+                        else ',"amr":[' || max({{ template "amr json" }}) || ']' end)
+                from auth.mfa_amr_claims m
+                where m.session_id = s.id),
+            case when s.id is not null then ',"session_id":"' end, s.id, case when s.id is not null then '"' end,
+            case when s.oauth_client_id is not null then ',"client_id":"' end, s.oauth_client_id,
+            case when s.oauth_client_id is not null then '"' end,
+            case when s.scopes <> '' then ',"scope":' end, case when s.scopes <> '' then to_json(s.scopes) end,
+            case when u.is_anonymous then ',"is_anonymous":true}' else ',"is_anonymous":false}' end)
+{{- end -}}
+
+{{- define "amr json" -}}
+concat('{"method":', to_json(m.authentication_method), ',"timestamp":', extract(epoch from m.updated_at)::bigint, '}')
+{{- end -}}
+
+create or replace function postern._amr_json(session_id uuid)
+returns text
+language plpgsql stable
+as $$
+begin
+    return (
+        select ',"amr":[' || string_agg({{ template "amr json" }}, ',' order by m.updated_at desc) || ']'
+        from auth.mfa_amr_claims m
+        where m.session_id = _amr_json.session_id);
+end
+$$;
+
+comment on function postern._amr_json(uuid) is
+'The member amr of the claims for a session with several methods, newest first, with a comma before it.
+Called by: the claims.
+Refuses: never.';
+
+create or replace function postern._claims(user_id uuid, session_id uuid)
 returns json
 language plpgsql stable
 as $$
 declare
     v_claims text;
-    v_now bigint := extract(epoch from now())::bigint;
+    v_now bigint := extract(epoch from now());
 begin
-    select concat(
-        '{"iss":' || to_json(nullif(g.jwt_issuer, ''))::text || ',',
-        case when g.jwt_issuer = '' then '{' end,
-        '"sub":"', u.id,
-        '","aud":', to_json(coalesce(u.aud, '')),
-        ',"exp":', v_now + coalesce(_claims.expires_in, g.jwt_exp),
-        ',"iat":', v_now,
-        ',"email":', to_json(coalesce(u.email, '')),
-        ',"phone":', to_json(coalesce(u.phone, '')),
-        ',"app_metadata":', coalesce(nullif(u.raw_app_meta_data, 'null'), '{}'),
-        ',"user_metadata":', coalesce(nullif(u.raw_user_meta_data, 'null'), '{}'),
-        ',"role":', to_json(coalesce(u.role, '')),
-        ',"aal":"', coalesce(a.aal, 'aal1'), '"',
-        ',"amr":' || a.amr::text,
-        ',"session_id":"' || s.id || '"',
-        ',"is_anonymous":', u.is_anonymous::text,
-        ',"client_id":"' || s.oauth_client_id || '"',
-        ',"scope":' || to_json(nullif(s.scopes, ''))::text,
-        '}')
+    select {{ template "claims json" "g.jwt_exp" }}
     into v_claims
     from auth.settings g
     join auth.users u on u.id = _claims.user_id
-    left join auth.sessions s on s.id = _claims.session_id
-    left join lateral (
-        select
-            case when bool_or(m.authentication_method in ('totp', 'mfa/phone', 'mfa/webauthn')) then 'aal2' end as aal,
-            json_agg(json_build_object(
-                'method', m.authentication_method,
-                'timestamp', extract(epoch from m.updated_at)::bigint) order by m.updated_at desc) as amr
-        from auth.mfa_amr_claims m
-        where m.session_id = s.id
-    ) a on true;
-    return v_claims;
+    left join auth.sessions s on s.id = _claims.session_id;
+    return v_claims::json;
 end
 $$;
 
-comment on function postern._claims(uuid, uuid, text, integer) is
-'The claims of an access token (contract core.md 5.1), before any hook. expires_in in seconds, null for auth.settings.jwt_exp; session_id null for a token without a session.
-Called by: postern._tokens, postern._impersonation_claims.
+comment on function postern._claims(uuid, uuid) is
+'The claims of an access token (contract core.md 5.1), before any hook; session_id null for a token without a session.
+Called by: postern._impersonation_claims; postern._tokens has the same expression inline.
 Refuses: never; null for an unknown user.';
+
+create or replace function postern._expires_in(settings auth.settings, session auth.sessions)
+returns integer
+language plpgsql stable
+as $$
+begin
+    if coalesce(session.aal, 'aal1') < 'aal2' and postern._has_verified_factor(session.user_id) then
+        return greatest(0, least(settings.jwt_exp, extract(epoch from
+            session.created_at + settings.sessions_allow_low_aal - now())::integer));
+    end if;
+    return settings.jwt_exp;
+end
+$$;
+
+comment on function postern._expires_in(auth.settings, auth.sessions) is
+'Seconds that an access token lives where sessions below the user''s possible assurance end early (contract core.md 5.1).
+Called by: postern._tokens, when auth.settings.sessions_allow_low_aal is set.
+Refuses: never.';
 
 create or replace function postern._tokens(
     user_id uuid,
     session_id uuid,
     method text,
+    counter bigint,
     shown text default 'stored',
     reuse text default null)
 returns json
 language plpgsql
 as $$
 declare
-    v_expires_in integer;
-    v_claims json;
-    v_answer text;
-    v_session record;
+    v record;
+    v_now bigint := extract(epoch from now());
 begin
-    select g.version, g.jwt_exp, g.sessions_allow_low_aal, s.created_at, s.aal, t.counter,
-        g.hook_custom_access_token_enabled, g.hook_custom_access_token_uri
-    into strict v_session
-    from auth.settings g
+    select
+        g.version,
+        g.hook_custom_access_token_enabled as has_hook,
+        g.hook_custom_access_token_uri as hook_uri,
+        l.expires_in,
+        {{ template "claims json" "l.expires_in" }} as claims,
+        {{ template "user json" }} as "user"
+    into strict v
+    from auth.users u
     join auth.sessions s on s.id = _tokens.session_id
-    join lateral (
-        select r.counter from auth.refresh_tokens r where r.session_id = s.id order by r.id desc limit 1) t on true;
+    cross join auth.settings g
+    cross join lateral (
+        select case when g.sessions_allow_low_aal is null then g.jwt_exp else postern._expires_in(g, s) end as expires_in
+        offset 0) l
+    where u.id = _tokens.user_id;
 
-    v_expires_in := v_session.jwt_exp;
-    if v_session.sessions_allow_low_aal is not null and coalesce(v_session.aal, 'aal1') < 'aal2'
-        and postern._has_verified_factor(_tokens.user_id)
-    then
-        v_expires_in := greatest(0, least(v_expires_in, extract(epoch from
-            v_session.created_at + v_session.sessions_allow_low_aal - now())::integer));
+    if v.has_hook then
+        v.claims := postern._customize_claims(v.hook_uri, _tokens.user_id, v.claims::json, _tokens.method);
     end if;
-
-    v_claims := postern._claims(_tokens.user_id, _tokens.session_id, _tokens.method, v_expires_in);
-    if v_session.hook_custom_access_token_enabled then
-        v_claims := postern._customize_claims(
-            v_session.hook_custom_access_token_uri, _tokens.user_id, v_claims, _tokens.method);
+    if shown <> 'stored' then
+        v."user" := postern._user_json_as(_tokens.user_id, shown);
     end if;
-
-    v_answer := concat(
-        '{"v":', v_session.version,
+    return concat(
+        '{"v":', v.version,
         ',"session":{"id":"', _tokens.session_id,
         '","user_id":"', _tokens.user_id,
-        '","counter":', v_session.counter,
-        ',"expires_in":', v_expires_in,
-        ',"expires_at":', extract(epoch from now())::bigint + v_expires_in,
-        ',"reuse":"' || _tokens.reuse || '"',
-        '},"claims":', v_claims,
-        ',"user":', postern._user_json(_tokens.user_id, _tokens.shown), '}');
-    return v_answer;
+        '","counter":', _tokens.counter,
+        ',"expires_in":', v.expires_in,
+        ',"expires_at":', v_now + v.expires_in,
+        case when reuse is not null then ',"reuse":"' end, reuse, case when reuse is not null then '"' end,
+        '},"claims":', v.claims,
+        ',"user":', v."user", '}')::json;
 end
 $$;
 
-comment on function postern._tokens(uuid, uuid, text, text, text) is
-'The answer that opens or continues a session: what the gateway signs (claims), what it mints the refresh token from (session id and counter), and the user. method as in amr, or token_refresh.
+comment on function postern._tokens(uuid, uuid, text, bigint, text, text) is
+'The answer that opens or continues a session: what the gateway signs (claims), what it mints the refresh token from (session id and counter), and the user. method as in amr, or token_refresh; reuse is why a counter is answered again.
 Called by: every way to sign in, postern.refresh_session.
 Refuses: what the custom_access_token hook refuses.';

@@ -1,4 +1,6 @@
-package token
+// Package jsonwalk reads JSON objects member by member without decoding what nobody asks for: the gateway's two busiest texts,
+// claims of access tokens and answers of the database, are mostly passed on as they are.
+package jsonwalk
 
 import (
 	"bytes"
@@ -6,17 +8,16 @@ import (
 	"unicode/utf8"
 )
 
-// eachMember calls visit for every member of a JSON object, with its name
-// decoded. The text must be valid JSON and begin with the brace: encoding/json
-// has checked that before it calls an Unmarshaler, so that this walk needs no
-// checks of its own.
-func eachMember(object []byte, visit func(name, value []byte) error) error {
+// EachMember calls visit for every member of a JSON object, with its name
+// decoded. The text must be valid JSON and begin with the brace: the walk makes no
+// checks of its own, and panics or misreads otherwise.
+func EachMember(object []byte, visit func(name, value []byte) error) error {
 	at := skipSpace(object, 1)
 	for object[at] != '}' {
 		end := stringEnd(object, at)
 		name := object[at+1 : end-1]
 		if bytes.IndexByte(name, '\\') >= 0 {
-			decoded, err := decodeString(object[at:end])
+			decoded, err := DecodeString(object[at:end])
 			if err != nil {
 				return err
 			}
@@ -32,9 +33,9 @@ func eachMember(object []byte, visit func(name, value []byte) error) error {
 	return nil
 }
 
-// elementsBeginWith says whether every element of a JSON array, under the same
+// ElementsBeginWith says whether every element of a JSON array, under the same
 // conditions, begins with the given character.
-func elementsBeginWith(array []byte, first byte) bool {
+func ElementsBeginWith(array []byte, first byte) bool {
 	for at := skipSpace(array, 1); array[at] != ']'; at = nextItem(array, valueEnd(array, at)) {
 		if array[at] != first {
 			return false
@@ -106,8 +107,8 @@ func literalEnd(text []byte, at int) int {
 	}
 }
 
-// decodeString decodes a string; anything else is an error.
-func decodeString(value []byte) (string, error) {
+// DecodeString decodes a string; anything else is an error.
+func DecodeString(value []byte) (string, error) {
 	if value[0] == '"' && bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
 		return string(value[1 : len(value)-1]), nil
 	}
