@@ -103,11 +103,7 @@ func adopted(t testing.TB) *pgtest.DB {
 // startAdopted brings up a gateway on a copy of the adopted database, with the settings of the server that made it.
 func startAdopted(t testing.TB, env ...string) *server {
 	t.Helper()
-	secret := readFixture(t).JWTSecret
-	return startOn(t, adopted(t), append([]string{
-		"GOTRUE_JWT_SECRET=" + secret, "GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true",
-		reuseInterval + "0",
-	}, env...)...)
+	return startAdoptedOn(t, adopted(t), env...)
 }
 
 func fixtureSum(t testing.TB) string {

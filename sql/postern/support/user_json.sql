@@ -149,7 +149,7 @@ begin
                 '","phone":', to_json(coalesce(f.phone, '')),
                 ',"last_challenged_at":', coalesce('"' || {{ template "utc" "f.last_challenged_at" }} || '"', 'null'),
                 ',"web_authn_aaguid":"' || f.web_authn_aaguid || '"',
-                ',"last_webauthn_challenge_data":' || f.last_webauthn_challenge_data, '}'), ',' order by f.created_at)
+                ',"last_webauthn_challenge_data":' || f.last_webauthn_challenge_data::text, '}'), ',' order by f.created_at)
             from auth.mfa_factors f
             where f.user_id = u.id) || ']')
     into v_members
