@@ -424,12 +424,12 @@ begin
             then postern._user_json_as(v_user.id, 'confirmed') else postern._user_json(v_user.id) end;
         if v_email is not null or v_phone is not null then
             -- As the reference: known identities as they were before this change, new ones behind them.
-            v_answer := v_answer::jsonb || jsonb_build_object('identities', v_shown || coalesce((
+            v_answer := (v_answer::jsonb || jsonb_build_object('identities', v_shown || coalesce((
                 select jsonb_agg(i.value)
                 from jsonb_array_elements(v_answer::jsonb -> 'identities') i
                 where not exists (
                     select from jsonb_array_elements(v_shown) s
-                    where s.value -> 'identity_id' = i.value -> 'identity_id')), '[]'));
+                    where s.value -> 'identity_id' = i.value -> 'identity_id')), '[]')))::json;
         end if;
         return json_build_object('v', v_settings.version, 'body', v_answer);
     {{ template "handler" "Error updating user" }}

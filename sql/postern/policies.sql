@@ -38,7 +38,7 @@ as $$
 begin
     perform set_config('request.jwt.claims', '{"role": "anon"}', true);
     set local role anon;
-    return '{"role": "anon"}';
+    return json '{"role": "anon"}';
 end
 $$;
 

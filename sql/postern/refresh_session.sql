@@ -5,6 +5,9 @@ set search_path = auth, pg_temp
 as $$
 declare
     v record;
+    v_now bigint := extract(epoch from now())::bigint;
+    v_settled record;
+    v_counter bigint;
     v_reuse text;
     v_refused json;
 begin
@@ -16,26 +19,23 @@ begin
     end if;
 
     begin
-        -- The row locks settle refreshes of one session: the second waits and then sees the first one's counter.
-        select s.user_id, u.banned_until, t.id as token_id, t.counter, t.revoked, t.updated_at as rotated_at,
-            s.oauth_client_id,
+        -- All of it is read once and without a lock: one client presents a token once, by far the usual case.
+        select s.user_id, u.banned_until, t.id as token_id, t.counter, t.revoked, s.oauth_client_id,
             s.not_after is not null or g.sessions_timebox is not null or g.sessions_inactivity_timeout is not null
                 or g.sessions_allow_low_aal is not null or g.sessions_single_per_user as is_limited,
-            g.security_refresh_token_reuse_interval as reuse_interval
+            {{ template "token columns" }}
         into v
         from auth.sessions s
         join auth.users u on u.id = s.user_id
         join auth.refresh_tokens t on t.session_id = s.id
         cross join auth.settings g
+        cross join lateral {{ template "expires in" }} l
         where s.id = refresh_session.session_id
         order by t.id desc
-        limit 1
-        for no key update of s, t;
+        limit 1;
 
         if not found then
             return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
-        elsif refresh_session.counter > v.counter then
-            return postern._error(400, 'validation_failed', 'Invalid Refresh Token: Not Issued By This Server');
         elsif v.banned_until > now() then
             return postern._error(400, 'user_banned', 'Invalid Refresh Token: User Banned');
         elsif v.is_limited then
@@ -46,25 +46,15 @@ begin
         end if;
         if v.oauth_client_id is not null then
             return postern._error(400, 'invalid_client', 'Client authentication required for OAuth session');
-        elsif v.revoked then
-            return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
         end if;
 
-        if refresh_session.counter = v.counter then
-            update auth.refresh_tokens t
-            set counter = t.counter + 1, updated_at = now()
-            where t.id = v.token_id;
-            v.counter := v.counter + 1;
-        elsif refresh_session.counter = v.counter - 1 then
-            v_reuse := 'fail-to-save';
-        elsif v.reuse_interval > 0 and now() - v.rotated_at <= make_interval(secs => v.reuse_interval) then
-            v_reuse := 'concurrent-refresh';
-        else
-            v_refused := postern._refuse_reuse(refresh_session.session_id);
-            if v_refused is not null then
-                return v_refused;
+        if refresh_session.counter <> v.counter or v.revoked then
+            select * into v_settled from postern._settle_reuse(refresh_session.session_id, refresh_session.counter);
+            if v_settled.refused is not null then
+                return v_settled.refused;
             end if;
-            v_reuse := 'always-allow';
+            v_counter := v_settled.counter;
+            v_reuse := v_settled.reuse;
         end if;
 
         update auth.sessions s
@@ -72,8 +62,28 @@ begin
             user_agent = nullif((refresh_session.caller).user_agent, ''), ip = (refresh_session.caller).ip
         where s.id = refresh_session.session_id;
 
+        if v_counter is null then
+            update auth.refresh_tokens t
+            set counter = t.counter + 1, updated_at = now()
+            where t.id = v.token_id and t.counter = refresh_session.counter and not t.revoked
+            returning t.counter into v_counter;
+            if not found then
+                -- Another refresh of the session came first while this one waited for its row.
+                select * into v_settled from postern._settle_reuse(refresh_session.session_id, refresh_session.counter);
+                if v_settled.refused is not null then
+                    return v_settled.refused;
+                end if;
+                v_counter := v_settled.counter;
+                v_reuse := v_settled.reuse;
+            end if;
+        end if;
+
         perform postern._audit_user('token_refreshed', 'token', v.user_id);
-        return postern._tokens(v.user_id, refresh_session.session_id, 'token_refresh', v.counter, reuse => v_reuse);
+        if v.has_hook then
+            v.claims := postern._customize_claims(v.hook_uri, v.user_id, v.claims::json, 'token_refresh')::text;
+        end if;
+        return postern._token_answer(
+            v.version, v.user_id, refresh_session.session_id, v_counter, v_reuse, v.expires_in, v.claims, v."user");
     {{ template "handler" "Database error refreshing session" }}
     end;
 end
@@ -114,35 +124,76 @@ comment on function postern._session_refusal(uuid) is
 Called by: postern.refresh_session, where there are such limits.
 Refuses: session_expired (400).';
 
-create or replace function postern._refuse_reuse(session_id uuid)
-returns json
+create or replace function postern._settle_reuse(
+    session_id uuid,
+    presented bigint,
+    out counter bigint,
+    out reuse text,
+    out refused json)
+returns record
 language plpgsql
 as $$
 declare
     v_settings auth.settings;
+    v_live record;
 begin
     select * into strict v_settings from auth.settings;
-    if v_settings.security_refresh_token_algorithm_version = 2 and v_settings.security_refresh_token_allow_reuse then
-        return null;
-    elsif v_settings.security_refresh_token_rotation_enabled
-        and v_settings.security_refresh_token_algorithm_version = 2
+    -- The row locks settle requests that present old tokens of one session at once: each sees what the others decided.
+    select t.id, t.counter, t.revoked, t.updated_at
+    into v_live
+    from auth.sessions s
+    join auth.refresh_tokens t on t.session_id = s.id
+    where s.id = _settle_reuse.session_id
+    order by t.id desc
+    limit 1
+    for no key update of s, t;
+
+    if not found then
+        refused := postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
+        return;
+    elsif presented > v_live.counter then
+        refused := postern._error(400, 'validation_failed', 'Invalid Refresh Token: Not Issued By This Server');
+        return;
+    end if;
+
+    counter := v_live.counter;
+    refused := postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
+    if v_live.revoked then
+        return;
+    elsif presented = v_live.counter then
+        -- Issued by a refresh that came between the first look and the lock.
+        update auth.refresh_tokens t set counter = t.counter + 1, updated_at = now() where t.id = v_live.id;
+        counter := v_live.counter + 1;
+        refused := null;
+    elsif presented = v_live.counter - 1 then
+        reuse := 'fail-to-save';
+        refused := null;
+    elsif v_settings.security_refresh_token_reuse_interval > 0
+        and now() - v_live.updated_at <= make_interval(secs => v_settings.security_refresh_token_reuse_interval)
     then
-        delete from auth.sessions s where s.id = _refuse_reuse.session_id;
-        return postern._error(
+        reuse := 'concurrent-refresh';
+        refused := null;
+    elsif v_settings.security_refresh_token_allow_reuse and v_settings.security_refresh_token_algorithm_version = 2 then
+        reuse := 'always-allow';
+        refused := null;
+    elsif not v_settings.security_refresh_token_rotation_enabled then
+        return;
+    elsif v_settings.security_refresh_token_algorithm_version = 2 then
+        delete from auth.sessions s where s.id = _settle_reuse.session_id;
+        refused := postern._error(
             400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used', fact => 'session_ended');
-    elsif v_settings.security_refresh_token_rotation_enabled then
+    else
         update auth.refresh_tokens t
         set revoked = true, updated_at = now()
-        where t.session_id = _refuse_reuse.session_id and not t.revoked;
+        where t.session_id = _settle_reuse.session_id and not t.revoked;
     end if;
-    return postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
 end
 $$;
 
-comment on function postern._refuse_reuse(uuid) is
-'What follows when a spent refresh token is presented outside of the reuse interval (DESIGN 7): the session''s token is revoked or the session ended; null where reuse is always allowed.
-Called by: postern.refresh_session, which holds the locks.
-Refuses: refresh_token_already_used (400).';
+comment on function postern._settle_reuse(uuid, bigint) is
+'Decides about a refresh token that is not the session''s next one (DESIGN 7): the counter to answer with and why, or the refusal, after which the session''s token is revoked or the session ended.
+Called by: postern.refresh_session.
+Refuses: refresh_token_not_found, validation_failed - never issued, refresh_token_already_used (400).';
 
 create or replace function postern.refresh_adopted_session(
     token text default null,

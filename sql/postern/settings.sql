@@ -26,13 +26,13 @@ declare
     v_default text;
     v_name text;
     v_value jsonb;
-    v_changes jsonb := '[]';
+    v_changes jsonb := jsonb '[]';
 begin
     -- The row lock settles two gateways that start at once.
     select * into strict v_settings from auth.settings for update;
 
     for v_name, v_value, v_default in
-        select a.attname, apply_environment.environment -> a.attname, pg_get_expr(d.adbin, d.adrelid)
+        select a.attname::text, apply_environment.environment -> a.attname, pg_get_expr(d.adbin, d.adrelid)
         from pg_catalog.pg_attribute a
         left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
         where a.attrelid = 'auth.settings'::regclass and a.attnum > 0 and not a.attisdropped

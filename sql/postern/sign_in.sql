@@ -97,7 +97,7 @@ begin
         return postern._tokens(
             sign_in_with_password.user_id,
             postern._open_session(sign_in_with_password.user_id, 'password', sign_in_with_password.caller),
-            'password', 0);
+            'password');
     {{ template "handler" "Database error granting user" }}
     end;
 end

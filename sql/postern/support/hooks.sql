@@ -4,8 +4,8 @@ language plpgsql
 as $$
 declare
     v_parts text[] := regexp_match(uri, '^pg-functions://[^/]*/([a-zA-Z_][a-zA-Z0-9_]{0,62})/([a-zA-Z_][a-zA-Z0-9_]{0,62})$');
-    v_function regproc;
-    v_type regtype;
+    v_function oid;
+    v_type oid;
     v_output jsonb;
     v_state text;
     v_message text;
@@ -28,7 +28,7 @@ begin
 
     begin
         -- The name comes from the catalog; only the argument's type differs between hooks.
-        execute format('select to_jsonb(%I.%I($1::text::%s))', v_parts[1], v_parts[2], v_type)
+        execute format('select to_jsonb(%I.%I($1::text::%s))', v_parts[1], v_parts[2], v_type::regtype)
         into v_output
         using input::text;
         if jsonb_typeof(v_output) = 'string' then
@@ -139,7 +139,7 @@ begin
         perform postern._refuse(500, 'unexpected_failure',
             E'output claims do not conform to the expected schema: \n' || v_problems);
     end if;
-    return v_claims;
+    return v_claims::json;
 end
 $$;
 

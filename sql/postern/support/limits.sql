@@ -4,15 +4,15 @@ language plpgsql
 as $$
 declare
     -- Rates as in contract core.md 11.1.
-    v_rate double precision := case limiter
+    v_rate double precision := (case limiter
         when 'anonymous_sign_ins' then settings.rate_limit_anonymous_users / 3600
         when 'token' then settings.rate_limit_token_refresh / 300
         else settings.rate_limit_otp / 300
-    end;
-    v_burst integer := case limiter
+    end)::double precision;
+    v_burst integer := (case limiter
         when 'anonymous_sign_ins' then greatest(1, settings.rate_limit_anonymous_users)
         else 30
-    end;
+    end)::integer;
     -- A rate of zero never refills; the bucket is forgotten after an hour as in the reference.
     v_step interval := make_interval(secs => case when v_rate > 0 then 1 / v_rate else 3600 end);
     v_now timestamptz := clock_timestamp();

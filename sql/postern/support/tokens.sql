@@ -56,7 +56,7 @@ language plpgsql stable
 as $$
 declare
     v_claims text;
-    v_now bigint := extract(epoch from now());
+    v_now bigint := extract(epoch from now())::bigint;
 begin
     select {{ template "claims json" "g.jwt_exp" }}
     into v_claims
@@ -90,56 +90,81 @@ comment on function postern._expires_in(auth.settings, auth.sessions) is
 Called by: postern._tokens, when auth.settings.sessions_allow_low_aal is set.
 Refuses: never.';
 
-create or replace function postern._tokens(
-    user_id uuid,
-    session_id uuid,
-    method text,
-    counter bigint,
-    shown text default 'stored',
-    reuse text default null)
+{{- /* What an answer with tokens is made of, from u, s and g: columns for a select into v, which postern._answer takes. */ -}}
+{{- define "token columns" -}}
+g.version,
+            g.hook_custom_access_token_enabled as has_hook,
+            g.hook_custom_access_token_uri as hook_uri,
+            l.expires_in,
+            {{ template "claims json" "l.expires_in" }} as claims,
+            {{ template "user json" }} as "user"
+{{- end -}}
+
+{{- define "expires in" -}}
+(
+            select case when g.sessions_allow_low_aal is null then g.jwt_exp else postern._expires_in(g, s) end as expires_in
+            offset 0)
+{{- end -}}
+
+create or replace function postern._tokens(user_id uuid, session_id uuid, method text, shown text default 'stored')
 returns json
 language plpgsql
 as $$
 declare
     v record;
-    v_now bigint := extract(epoch from now());
+    v_now bigint := extract(epoch from now())::bigint;
 begin
     select
-        g.version,
-        g.hook_custom_access_token_enabled as has_hook,
-        g.hook_custom_access_token_uri as hook_uri,
-        l.expires_in,
-        {{ template "claims json" "l.expires_in" }} as claims,
-        {{ template "user json" }} as "user"
+            {{ template "token columns" }}
     into strict v
     from auth.users u
     join auth.sessions s on s.id = _tokens.session_id
     cross join auth.settings g
-    cross join lateral (
-        select case when g.sessions_allow_low_aal is null then g.jwt_exp else postern._expires_in(g, s) end as expires_in
-        offset 0) l
+    cross join lateral {{ template "expires in" }} l
     where u.id = _tokens.user_id;
 
     if v.has_hook then
-        v.claims := postern._customize_claims(v.hook_uri, _tokens.user_id, v.claims::json, _tokens.method);
+        v.claims := postern._customize_claims(v.hook_uri, user_id, v.claims::json, method)::text;
     end if;
     if shown <> 'stored' then
-        v."user" := postern._user_json_as(_tokens.user_id, shown);
+        v."user" := postern._user_json_as(user_id, shown)::text;
     end if;
-    return concat(
-        '{"v":', v.version,
-        ',"session":{"id":"', _tokens.session_id,
-        '","user_id":"', _tokens.user_id,
-        '","counter":', _tokens.counter,
-        ',"expires_in":', v.expires_in,
-        ',"expires_at":', v_now + v.expires_in,
-        case when reuse is not null then ',"reuse":"' end, reuse, case when reuse is not null then '"' end,
-        '},"claims":', v.claims,
-        ',"user":', v."user", '}')::json;
+    return postern._token_answer(v.version, user_id, session_id, 0, null, v.expires_in, v.claims, v."user");
 end
 $$;
 
-comment on function postern._tokens(uuid, uuid, text, bigint, text, text) is
-'The answer that opens or continues a session: what the gateway signs (claims), what it mints the refresh token from (session id and counter), and the user. method as in amr, or token_refresh; reuse is why a counter is answered again.
-Called by: every way to sign in, postern.refresh_session.
+comment on function postern._tokens(uuid, uuid, text, text) is
+'The answer that opens a session; method as in amr, shown as in postern._user_json_as.
+Called by: every way to sign in.
 Refuses: what the custom_access_token hook refuses.';
+
+create or replace function postern._token_answer(
+    version bigint,
+    user_id uuid,
+    session_id uuid,
+    counter bigint,
+    reuse text,
+    expires_in integer,
+    claims text,
+    user_json text)
+returns json
+language plpgsql stable
+as $$
+begin
+    return concat(
+        '{"v":', version,
+        ',"session":{"id":"', session_id,
+        '","user_id":"', user_id,
+        '","counter":', counter,
+        ',"expires_in":', expires_in,
+        ',"expires_at":', extract(epoch from now())::bigint + expires_in,
+        case when reuse is not null then ',"reuse":"' end, reuse, case when reuse is not null then '"' end,
+        '},"claims":', claims,
+        ',"user":', user_json, '}')::json;
+end
+$$;
+
+comment on function postern._token_answer(bigint, uuid, uuid, bigint, text, integer, text, text) is
+'The answer that opens or continues a session: what the gateway signs (claims), what it mints the refresh token from (session id and counter), and the user. reuse is why a counter is answered again, null when it is new.
+Called by: postern._tokens, postern.refresh_session.
+Refuses: never.';

@@ -79,7 +79,7 @@ returns json
 language plpgsql stable
 as $$
 declare
-    v_user jsonb := postern._user_json(user_id);
+    v_user jsonb := postern._user_json(user_id)::jsonb;
 begin
     case shown
         when 'confirmed' then
