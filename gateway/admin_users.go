@@ -17,9 +17,9 @@ const administrator = `postern.caller(user_id => $1, session_id => $2, role => $
 func (s *Server) administratorArguments(q *request) []any {
 	if q.claims.SessionID == "" {
 		// Without a session nobody asks who it is, and sub may be any text (contract admin.md 1).
-		return []any{nil, nil, text(q.claims.Role), s.audience(q)}
+		return []any{nil, nil, text(storable(q.claims.Role)), s.audience(q)}
 	}
-	return []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), text(q.claims.Role), s.audience(q)}
+	return []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), text(storable(q.claims.Role)), s.audience(q)}
 }
 
 func (s *Server) callAdmin(q *request, function, parameters string, args ...any) (*answer, error) {

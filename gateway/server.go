@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,7 +24,11 @@ const hashingWait = 5 * time.Second
 type Options struct {
 	Version       string // shown by /health
 	SchemaVersion int    // number of the last migration this binary knows
-	Log           *slog.Logger
+
+	// HashingWorkers is how many passwords are hashed at once; 0 is one for each core that Go uses.
+	HashingWorkers int
+
+	Log *slog.Logger
 }
 
 // Server answers requests. It holds no state that matters: any number of them share one database.
@@ -63,7 +66,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		log:     options.Log,
 		keys:    keys,
 		refresh: token.NewRefreshKeys(cfg.TokenKeys, cfg.JWTSecret),
-		hashing: password.NewLane(runtime.GOMAXPROCS(0), hashingWait),
+		hashing: password.NewLane(options.HashingWorkers, hashingWait),
 	}
 	if s.pool, err = connect(ctx, cfg); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -44,12 +45,15 @@ func serveGateway(ctx context.Context, environ []string, logs io.Writer, ready f
 		return err
 	}
 	collectRarely(environ)
+	cores := runBesideHashing(environ)
 	latest, err := latestMigration()
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
-	server, err := gateway.New(ctx, cfg, gateway.Options{Version: versionText(), SchemaVersion: latest, Log: log})
+	server, err := gateway.New(ctx, cfg, gateway.Options{
+		Version: versionText(), SchemaVersion: latest, HashingWorkers: cores, Log: log,
+	})
 	if err != nil {
 		return err
 	}
@@ -99,4 +103,17 @@ func collectRarely(environ []string) {
 	}
 	debug.SetGCPercent(percent)
 	debug.SetMemoryLimit(limit)
+}
+
+// runBesideHashing lets Go run twice as many threads as there are cores, and returns the number of cores: that many threads may
+// hash passwords, at a low priority, and must not hold up the others. GOMAXPROCS in the environment wins.
+func runBesideHashing(environ []string) int {
+	cores := runtime.GOMAXPROCS(0)
+	for _, entry := range environ {
+		if strings.HasPrefix(entry, "GOMAXPROCS=") {
+			return cores
+		}
+	}
+	runtime.GOMAXPROCS(2 * cores)
+	return cores
 }

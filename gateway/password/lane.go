@@ -59,7 +59,7 @@ func NewLane(workers int, maxWait time.Duration) *Lane {
 	return &Lane{workers: workers, maxWait: maxWait, waiting: map[string]int{}, average: firstGuess}
 }
 
-// Do waits for a turn, runs job in the calling goroutine and returns nil. It
+// Do waits for a turn, runs job with a low priority, and returns nil. It
 // returns a *BusyError at once when the queue is too long or the client holds
 // its share of it, the same when the turn has not come after all in the longest
 // waiting time, and the context's error when that ends first; then job has not
@@ -80,7 +80,7 @@ func (l *Lane) Do(ctx context.Context, client string, job func()) error {
 	}
 	begun := time.Now()
 	defer func() { l.leave(time.Since(begun)) }() // also when the job panics
-	job()
+	inBackground(job)
 	return nil
 }
 

@@ -1,0 +1,25 @@
+package password
+
+import (
+	"runtime"
+	"syscall"
+)
+
+// hashingNice is the scheduling priority of threads that hash: requests that only need a moment of a core go first.
+const hashingNice = 10
+
+// inBackground runs a job on a thread of its own with a low priority, and returns when it is done. The thread ends with the
+// job: an ordinary user cannot raise a priority again.
+func inBackground(job func()) {
+	done := make(chan any)
+	go func() {
+		runtime.LockOSThread()
+		// A refusal is harmless: the job then competes as before.
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), hashingNice)
+		defer func() { done <- recover() }()
+		job()
+	}()
+	if cause := <-done; cause != nil {
+		panic(cause)
+	}
+}
