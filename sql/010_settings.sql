@@ -59,9 +59,10 @@ create table auth.settings (
     constraint settings_sessions_timebox_check check (sessions_timebox > interval '0'),
     constraint settings_sessions_inactivity_timeout_check check (sessions_inactivity_timeout > interval '0'),
     constraint settings_sessions_allow_low_aal_check check (sessions_allow_low_aal > interval '0'),
-    constraint settings_rate_limit_otp_check check (rate_limit_otp >= 0),
-    constraint settings_rate_limit_token_refresh_check check (rate_limit_token_refresh >= 0),
-    constraint settings_rate_limit_anonymous_users_check check (rate_limit_anonymous_users >= 0),
+    -- An upper bound too: NaN counts as greater than any number, and a rate is divided by.
+    constraint settings_rate_limit_otp_check check (rate_limit_otp between 0 and 1e9),
+    constraint settings_rate_limit_token_refresh_check check (rate_limit_token_refresh between 0 and 1e9),
+    constraint settings_rate_limit_anonymous_users_check check (rate_limit_anonymous_users between 0 and 1e9),
     constraint settings_hook_custom_access_token_uri_check
         check (hook_custom_access_token_uri ~ '^(pg-functions://[^/]*/[^/]+/[^/]+|https?://.+)?$')
 );
