@@ -29,9 +29,26 @@ func (s *Server) callAdmin(q *request, function, parameters string, args ...any)
 // adminListUsers is GET /admin/users (contract admin.md 3).
 func (s *Server) adminListUsers(q *request) (*response, error) {
 	query := q.r.URL.Query()
-	a, err := s.callAdmin(q, "admin_list_users", `, page => $5, per_page => $6, sort => $7, filter => $8`,
-		text(storable(query.Get("page"))), text(storable(query.Get("per_page"))), storableAll(query["sort"]), text(storable(query.Get("filter"))))
+	a, err := s.callAdmin(q, "admin_list_users",
+		`, page => $5, per_page => $6, sort => $7, filter => $8, row_limit => $9, row_cursor => $10`,
+		text(storable(query.Get("page"))), text(storable(query.Get("per_page"))), storableAll(query["sort"]),
+		text(storable(query.Get("filter"))), text(storable(query.Get("limit"))), text(storable(query.Get("cursor"))))
+	if err == nil && a.NextCursor != nil {
+		return byCursor(q, a), nil
+	}
 	return paged(q, a, err)
+}
+
+// byCursor adds the link to the next page, when there is one (contract admin.md 3.2).
+func byCursor(q *request, a *answer) *response {
+	answer := &response{body: a.Body, header: http.Header{}}
+	if *a.NextCursor != "" {
+		query := q.r.URL.Query()
+		query.Del("page")
+		query.Set("cursor", *a.NextCursor)
+		answer.header["Link"] = []string{fmt.Sprintf(`<%s?%s>; rel="next"`, q.r.URL.Path, query.Encode())}
+	}
+	return answer
 }
 
 func storableAll(values []string) []string {

@@ -30,6 +30,7 @@ type answer struct {
 
 	Body                 json.RawMessage
 	Total, Page, PerPage int64
+	NextCursor           *string // set when paging by cursor; "" on the last page
 
 	Session      *sessionFacts
 	Claims, User json.RawMessage
@@ -129,6 +130,8 @@ func decodeAnswer(raw []byte) (*answer, error) {
 			a.Page, err = strconv.ParseInt(string(value), 10, 64)
 		case "per_page":
 			a.PerPage, err = strconv.ParseInt(string(value), 10, 64)
+		case "next_cursor":
+			err = json.Unmarshal(value, &a.NextCursor)
 		case "changes":
 			err = json.Unmarshal(value, &a.Changes)
 		}

@@ -29,6 +29,7 @@ set local client_min_messages = warning;
 {{ template "postern/refresh_session.sql" . }}
 {{ template "postern/users.sql" . }}
 {{ template "postern/log_out.sql" . }}
+{{ template "postern/admin_list_users.sql" . }}
 {{ template "postern/admin_users.sql" . }}
 {{ template "postern/admin_audit.sql" . }}
 {{ template "postern/seeds.sql" . }}
