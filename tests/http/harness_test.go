@@ -379,11 +379,17 @@ func (s *server) open(userID string) session {
 // mintRefresh makes the refresh token of a session's generation, for a gateway that has no POSTERN_TOKEN_KEYS.
 func mintRefresh(t testing.TB, sessionID string, counter uint64) string {
 	t.Helper()
+	return mintRefreshWith(t, jwtSecret, sessionID, counter)
+}
+
+// mintRefreshWith is mintRefresh with a key of one's own.
+func mintRefreshWith(t testing.TB, key, sessionID string, counter uint64) string {
+	t.Helper()
 	raw, err := hex.DecodeString(strings.ReplaceAll(sessionID, "-", ""))
 	if err != nil || len(raw) != 16 {
 		t.Fatalf("session id %q", sessionID)
 	}
-	return token.NewRefreshKeys(nil, jwtSecret).Mint([16]byte(raw), counter)
+	return token.NewRefreshKeys(nil, config.Secret(key)).Mint([16]byte(raw), counter)
 }
 
 // mint signs an access token of the given claims with jwtSecret.
