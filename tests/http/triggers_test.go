@@ -223,4 +223,7 @@ func TestTriggersThatChangeTheRow(t *testing.T) {
 		}
 	}
 	s.post("/admin/users", `{"email": "bob@example.com"}`, s.serviceRole()).want(http.StatusOK).holds(`{"role": "member", "app_metadata": {"tenant": 7}}`, false)
+	// Ours: what an administrator gives is merged with it (differences.md).
+	s.post("/admin/users", `{"email": "eve@example.com", "app_metadata": {"plan": "gold"}}`, s.serviceRole()).want(http.StatusOK).
+		holds(`{"app_metadata": {"tenant": 7, "plan": "gold", "provider": "email"}}`, false)
 }
