@@ -18,10 +18,18 @@ describe('docs/policies.md', () => {
   before(async () => {
     gate = await start()
   })
-  after(() => gate?.stop())
+  after(async () => {
+    await gate?.stop()
+    await sql(databaseURL('postgres'), 'drop role if exists tester')
+  })
 
   it('does what it says', async () => {
     await keeps(new Reader(place.path, { DATABASE_URL: gate.databaseURL }), await blocks('docs/policies.md'))
+    const name = await gate.sql(`
+      set session authorization tester;
+      begin; select postern.impersonate('bob@example.com') \\g /dev/null
+      select name from public.profiles where id = auth.uid(); rollback;`)
+    assert.equal(name, 'Bob')
   })
 
   it('makes accounts that sign in, with the claims of the page, and policies that hold for their tokens', async () => {
