@@ -1,6 +1,6 @@
 -- postern.admin_list_users, admin_get_user, admin_create_user, admin_update_user, admin_delete_user (contract admin.md 1 to 7).
 begin;
-select plan(131);
+select plan(154);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = '' authenticated ''') \g /dev/null
 create function pg_temp.boss() returns postern.caller language sql as $$ select postern.caller(role => 'service_role') $$;
@@ -180,20 +180,20 @@ create function pg_temp.listed(answer json) returns text language sql as $$
     select coalesce((select string_agg(right(u ->> 'id', 1), '' order by n) from json_array_elements(answer #> '{body,users}') with ordinality u (u, n)), pg_temp.refused(answer))
 $$;
 select postern.admin_list_users(pg_temp.boss()) as answer \gset
-select is(pg_temp.listed(:'answer'), '6745231', 'newest first; the id settles accounts of one moment');
+select is(pg_temp.listed(:'answer'), '7654321', 'newest first; the id settles accounts of one moment');
 select is((:'answer'::jsonb - '{v,body}'::text[]), '{"total": 7, "page": 1, "per_page": 50}'::jsonb, 'with the total');
 select is(:'answer'::jsonb #>> '{body,aud}', 'authenticated', 'of one audience');
 select is(:'answer'::jsonb #> '{body,users,0,identities}', 'null', 'without identities');
 select is(:'answer'::jsonb #> '{body,users,0,factors}', null, 'and factors');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '2', per_page => '3')), '523', 'a page');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '0', per_page => '3')), '674', 'page 0 is the first');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '', per_page => '')), '6745231', 'empty is absent');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '2', per_page => '3')), '432', 'a page');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '0', per_page => '3')), '765', 'page 0 is the first');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '', per_page => '')), '7654321', 'empty is absent');
 select is(postern.admin_list_users(pg_temp.boss(), page => '9') #>> '{body,users}', '[]', 'past the end');
 select is((postern.admin_list_users(pg_temp.boss(), page => '999999999999999999', per_page => '999999999999999999') -> 'error')::text, null, 'far past it');
 select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => '{created_at asc}')), '1234567', 'oldest first');
 select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => '{"created_at  DESC", " created_at asc "}')), '6745231', 'the first entry counts most');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => '{""}')), '6745231', 'an empty entry is none');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => null)), '6745231', 'so is none');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => '{""}')), '7654321', 'an empty entry is none');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => null)), '7654321', 'so is none');
 select is(pg_temp.refused(f.answer), '400 validation_failed: ' || f.wanted, f.wanted)
   from (values
     (postern.admin_list_users(pg_temp.boss(), sort => '{email}'), 'Bad Sort Parameters: bad field for sort ''email'''),
@@ -209,10 +209,51 @@ select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => 'abc',
 select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), filter => 'user3@')), '3', 'a part of the address');
 select is(postern.admin_list_users(pg_temp.boss(), filter => 'USER3@') #>> '{total}', '0', 'in its case');
 select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), filter => 'fULL 4')), '4', 'a part of the full name in any case');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), filter => 'user_@%.com')), '6745231', 'wildcards count');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), filter => 'user_@%.com')), '7654321', 'wildcards count');
 select is(postern.admin_list_users(pg_temp.boss(), filter => ''' or true --') #>> '{total}', '0', 'quotes do not');
 select lives_ok($$ select postern.admin_list_users(pg_temp.boss(), filter => E'a\\') $$, 'a backslash at the end of a filter is no server error');
 select is(postern.admin_list_users(postern.caller(role => 'service_role', audience => 'other')) #>> '{total}', '1', 'the request''s audience');
+
+-- List by cursor (contract admin.md 3.2)
+
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), row_limit => '2')), '7654321', 'cursors are switched off at first');
+select pg_temp.set('experimental_cursor_pagination_enabled = true') \g /dev/null
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '1', row_limit => '2')), '7654321', 'a page number means pages');
+create function pg_temp.walk(row_limit text, sort text[] default '{}', filter text default null) returns text language plpgsql as $$
+declare
+    v_answer json := postern.admin_list_users(pg_temp.boss(), row_limit => row_limit, sort => sort, filter => filter);
+    v_walk text := pg_temp.listed(v_answer);
+begin
+    while (v_answer #>> '{body,pagination,has_more}')::boolean and length(v_walk) < 100 loop
+        v_answer := postern.admin_list_users(pg_temp.boss(), row_limit => row_limit, sort => sort, filter => filter,
+            row_cursor => v_answer #>> '{body,pagination,next_cursor}');
+        v_walk := v_walk || ' ' || pg_temp.listed(v_answer);
+    end loop;
+    return v_walk;
+end
+$$;
+select is(pg_temp.walk('2'), '76 54 32 1', 'two by two, newest first, over accounts of one moment');
+select is(pg_temp.walk('3', '{created_at asc, created_at desc}'), '123 456 7', 'oldest first; only the first entry of sort counts');
+select is(pg_temp.walk('1', '{created_at asc}', 'Full'), '1 2 3 4 5 6 7', 'one by one, filtered');
+select is(pg_temp.walk('7'), '7654321', 'all of them: no cursor to nowhere');
+select is(pg_temp.walk(''), '7654321', '50 by default');
+select postern.admin_list_users(pg_temp.boss(), row_limit => '7') as answer \gset
+select is((:'answer'::jsonb -> 'body') - 'users', '{"aud": "authenticated", "pagination": {"has_more": false}}'::jsonb, 'the last page has no cursor');
+select is(:'answer'::jsonb -> 'total', null, 'nor a total');
+select postern.admin_list_users(pg_temp.boss(), row_limit => '1', sort => '{created_at asc}') as answer \gset
+select is(pg_temp.value(format('select convert_from(postern._base64url_decode(%L), ''UTF8'')', :'answer'::jsonb #>> '{body,pagination,next_cursor}'))::jsonb,
+    '{"created_at": "2030-01-01T00:00:00.000000Z", "id": "00000000-0000-0000-0000-000000000001"}', 'a cursor is time and id of the last row');
+select pg_temp.run($$ insert into auth.users (instance_id, id, aud, created_at)
+    select '00000000-0000-0000-0000-000000000000', gen_random_uuid(), 'many', now() from generate_series(1, 1001) $$) \g /dev/null
+select is(json_array_length(postern.admin_list_users(postern.caller(role => 'service_role', audience => 'many'), row_limit => '100000') #> '{body,users}'), 1000, 'at most 1000 at once');
+select is(pg_temp.refused(postern.admin_list_users(pg_temp.boss(), row_limit => '0')), '400 validation_failed: Bad Pagination Parameters: limit must be greater than 0', 'none at once');
+select matches(pg_temp.refused(postern.admin_list_users(pg_temp.boss(), row_cursor => bad.given)), '^400 validation_failed: Bad Pagination Parameters: invalid cursor' || bad.wanted, 'bad cursor: ' || bad.given)
+  from (values ('!', ' encoding: '), ('a', ''), ('bm90IGpzb24', ': '), ('W10', ': missing id'), ('e30', ': missing id'), ('IngiCg', ': missing id'), ('_w', ': '),
+    (translate(encode('{"id": "00000000-0000-0000-0000-000000000001"}', 'base64'), E'+/=\n', '-_'), ': missing created_at'),
+    (translate(encode('{"id": "x", "created_at": "2030-01-01T00:00:00Z"}', 'base64'), E'+/=\n', '-_'), ': '),
+    (translate(encode('{"id": "00000000-0000-0000-0000-000000000001", "created_at": "soon"}', 'base64'), E'+/=\n', '-_'), ': '),
+    (translate(encode('{"id": "00000000-0000-0000-0000-000000000001", "created_at": "99999999-01-01"}', 'base64'), E'+/=\n', '-_'), ': ')) bad (given, wanted);
+select pg_temp.set('experimental_cursor_pagination_enabled = false') \g /dev/null
 
 -- Delete
 
