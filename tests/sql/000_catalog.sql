@@ -111,10 +111,10 @@ select is_empty(
 select is_empty(
     $$
         select signature, config from functions
-         where is_definer
+         where (is_definer or is_trigger)
            and config[1] !~ '(=|, )pg_temp$'
     $$,
-    'definer functions name pg_temp in their search_path, behind everything else');
+    'definer and trigger functions name pg_temp in their search_path, behind everything else');
 
 select is_empty(
     $$ select signature, config from functions where not is_definer and not is_trigger and config is not null $$,
