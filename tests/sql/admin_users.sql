@@ -26,38 +26,54 @@ select is(pg_temp.refused(f.answer), '403 not_admin: User not allowed', 'not for
     ('update', postern.admin_update_user(postern.caller(role => 'authenticated'), :'ada', role => 'x')),
     ('delete', postern.admin_delete_user(postern.caller(role => 'Service_role'), :'ada')),
     ('audit', postern.admin_list_audit_log(postern.caller(role => 'authenticated')))) f (name, answer);
-select is((postern.admin_get_user(postern.caller(role => 'supabase_admin'), :'ada') -> 'error')::text, null, 'supabase_admin is an admin too');
+select is((postern.admin_get_user(postern.caller(role => 'supabase_admin'), :'ada') -> 'error')::text, null,
+    'supabase_admin is an admin too');
 select pg_temp.set('jwt_admin_roles = ''{chief}''') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), :'ada')), '403 not_admin: User not allowed', 'the list of roles is a setting');
-select is((postern.admin_get_user(postern.caller(role => 'chief'), :'ada') -> 'error')::text, null, 'with another role in it');
+select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), :'ada')), '403 not_admin: User not allowed',
+    'the list of roles is a setting');
+select is((postern.admin_get_user(postern.caller(role => 'chief'), :'ada') -> 'error')::text, null,
+    'with another role in it');
 select pg_temp.set('jwt_admin_roles = ''{}''') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => ''), :'ada')), '403 not_admin: User not allowed', 'an empty list is nobody');
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => ''), :'ada')),
+    '403 not_admin: User not allowed', 'an empty list is nobody');
 select pg_temp.set('jwt_admin_roles = default') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => gen_random_uuid(), session_id => :'session'), :'ada')),
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => gen_random_uuid(), session_id => :'session'),
+    :'ada')),
     '403 user_not_found: User from sub claim in JWT does not exist', 'an admin with a session must exist');
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => gen_random_uuid()), :'ada')),
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => gen_random_uuid()),
+    :'ada')),
     '403 session_not_found: Session from session_id claim in JWT does not exist', 'so must the session');
-select is((postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'), :'ada') -> 'error')::text, null, 'then it is one');
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'authenticated', user_id => :'ada', session_id => :'session'), :'ada')),
+select is((postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'),
+    :'ada') -> 'error')::text,
+    null, 'then it is one');
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'authenticated', user_id => :'ada', session_id => :'session'),
+    :'ada')),
     '403 not_admin: User not allowed', 'if the role is');
 select pg_temp.run('update auth.users set banned_until = ''infinity''') \g /dev/null
-select is((postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'), :'ada') -> 'error')::text, null, 'bans are not looked at');
+select is((postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'),
+    :'ada') -> 'error')::text,
+    null, 'bans are not looked at');
 select pg_temp.run('update auth.users set banned_until = null') \g /dev/null
 select pg_temp.run('update auth.sessions set not_after = now() - interval ''1 s''') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'), :'ada')),
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'),
+    :'ada')),
     '403 session_expired: Session is no longer valid', 'a session past its end');
 select pg_temp.run('update auth.sessions set not_after = null') \g /dev/null
 
 -- One account
 
 select is(postern.admin_get_user(pg_temp.boss(), :'ada') #>> '{body,email}', 'ada@example.com', 'get');
-select is(postern.admin_get_user(pg_temp.boss(), upper(replace(:'ada', '-', ''))) #>> '{body,id}', :'ada', 'an id in capitals without dashes');
-select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), bad)), '404 validation_failed: user_id must be an UUID', 'not an id: ' || to_json(bad)::text)
+select is(postern.admin_get_user(pg_temp.boss(), upper(replace(:'ada', '-', ''))) #>> '{body,id}', :'ada',
+    'an id in capitals without dashes');
+select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), bad)),
+    '404 validation_failed: user_id must be an UUID', 'not an id: ' || to_json(bad)::text)
   from unnest(array['', 'x', '{' || :'ada' || '}', :'ada' || ' ', E'\n' || :'ada', left(:'ada', 35)]) bad;
 select is(postern.admin_get_user(pg_temp.boss(), null) #>> '{error,status}', '404', 'no id at all');
-select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), gen_random_uuid()::text)), '404 user_not_found: User not found', 'unknown');
+select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), gen_random_uuid()::text)),
+    '404 user_not_found: User not found', 'unknown');
 select pg_temp.run('update auth.users set instance_id = null') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), :'ada')), '404 user_not_found: User not found', 'of another instance');
+select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), :'ada')),
+    '404 user_not_found: User not found', 'of another instance');
 select pg_temp.run('update auth.users set instance_id = ''00000000-0000-0000-0000-000000000000''') \g /dev/null
 
 -- Create: refused, in the contract's order
@@ -124,7 +140,8 @@ select is(pg_temp.refused(f.answer), f.wanted, 'update: ' || f.wanted)
     (postern.admin_update_user(pg_temp.boss(), :'ada', phone => 'x'), '400 validation_failed: Invalid phone number format (E.164 required)'),
     (postern.admin_update_user(pg_temp.boss(), :'ada', ban_problem => 'x'), '400 validation_failed: invalid format for ban duration: x'),
     (postern.admin_update_user(pg_temp.boss(), :'ada', password_problem => '{"status": 422, "code": "weak_password", "message": "w"}'), '422 weak_password: w')) f (answer, wanted);
-select pg_temp.run(format('update auth.users set updated_at = now() - interval ''1 h'' where id = %L', :'ada')) \g /dev/null
+select pg_temp.run(format('update auth.users set updated_at = now() - interval ''1 h''
+        where id = %L', :'ada')) \g /dev/null
 select pg_temp.forget_audit() \g /dev/null
 select postern.admin_update_user(pg_temp.boss(), :'ada', email => '', phone => '', role => ' ') \g /dev/null
 select is(pg_temp.column_of(:'ada', 'updated_at < now()'), 'true', 'nothing to change: updated_at stays');
@@ -135,7 +152,8 @@ select is(:'answer'::jsonb #> '{body,app_metadata}', '{"role": "boss", "provider
 select is(:'answer'::jsonb #>> '{body,role}', 'r', 'the role is trimmed');
 
 select is((postern.admin_update_user(pg_temp.boss(), :'ada', ban => '1 h') #>> '{body,banned_until}')::timestamptz, now() + interval '1 h', 'a ban');
-select is(pg_temp.value(format('select count(*) from auth.sessions where user_id = %L', :'ada')), '1', 'deletes no session');
+select is(pg_temp.value(format('select count(*) from auth.sessions
+        where user_id = %L', :'ada')), '1', 'deletes no session');
 select isnt(postern.admin_update_user(pg_temp.boss(), :'ada', role => 'x') #>> '{body,banned_until}', null, 'stays while nothing is said of it');
 select is(postern.admin_update_user(pg_temp.boss(), :'ada', ban => '0') #>> '{body,banned_until}', null, 'zero lifts it');
 select is((postern.admin_update_user(pg_temp.boss(), :'ada', ban => '-1 h') #>> '{body,banned_until}')::timestamptz, now() - interval '1 h', 'a negative one is in the past');
@@ -155,11 +173,13 @@ select pg_temp.run(format($$ insert into auth.one_time_tokens (id, user_id, toke
 select pg_temp.run(format('update auth.users set confirmation_token = ''c'', recovery_token = ''h'', email_confirmed_at = null where id = %L', :'ada')) \g /dev/null
 select isnt(postern.admin_update_user(pg_temp.boss(), :'ada', email_confirm => true) #>> '{body,email_confirmed_at}', null, 'an address confirmed');
 select is(pg_temp.column_of(:'ada', 'concat_ws('' '', confirmation_token, recovery_token)'), ' h', 'voids the confirmation that was mailed');
-select is(pg_temp.value(format('select count(*) from auth.one_time_tokens where user_id = %L', :'ada')), '0', 'and all codes');
+select is(pg_temp.value(format('select count(*) from auth.one_time_tokens
+        where user_id = %L', :'ada')), '0', 'and all codes');
 select is(postern.admin_update_user(pg_temp.boss(), :'ada', phone_confirm => true) #>> '{body,user_metadata,phone_verified}', null, 'a number confirmed leaves metadata alone');
 select postern.admin_update_user(pg_temp.boss(), :'ada', password_hash => 'new') \g /dev/null
 select is(pg_temp.column_of(:'ada', 'encrypted_password || recovery_token'), 'new', 'a password voids all that was mailed');
-select is(pg_temp.value(format('select count(*) from auth.sessions where user_id = %L', :'ada')), '0', 'and ends all sessions');
+select is(pg_temp.value(format('select count(*) from auth.sessions
+        where user_id = %L', :'ada')), '0', 'and ends all sessions');
 
 select pg_temp.set('external_anonymous_users_enabled = true, experimental_create_email_identity_on_password_set_enabled = true') \g /dev/null
 select postern.sign_up_anonymously() #>> '{user,id}' as anon \gset
@@ -274,9 +294,11 @@ $$;
 select is(pg_temp.column_of(:'ada', 'concat_ws('' '', email, phone, email_change, phone_change, encrypted_password, recovery_token, raw_user_meta_data, raw_app_meta_data, deleted_at = now(), banned_until is null)'),
     concat_ws(' ', pg_temp.h(:'ada' || 'ada@example.com'), left(pg_temp.h(:'ada' || '4911'), 15), pg_temp.h(:'ada' || 'n@x'), left(pg_temp.h(:'ada'), 15), '', '{}', '{}', 't', 'f'),
     'the row is scrubbed as contract admin.md 7.2 says');
-select is(pg_temp.value(format('select concat_ws('' '', provider_id, identity_data, email) from auth.identities where user_id = %L', :'ada')),
+select is(pg_temp.value(format('select concat_ws('' '', provider_id, identity_data, email)
+        from auth.identities where user_id = %L', :'ada')),
     pg_temp.h(:'ada' || 'email:' || :'ada') || ' {}', 'the identity too');
-select is(pg_temp.value(format('select (select count(*) from auth.sessions where user_id = %1$L) + (select count(*) from auth.mfa_factors where user_id = %1$L)
+select is(pg_temp.value(format('select (select count(*) from auth.sessions
+        where user_id = %1$L) + (select count(*) from auth.mfa_factors where user_id = %1$L)
     + (select count(*) from auth.one_time_tokens where user_id = %1$L)', :'ada')), '0', 'sessions, factors and codes are gone');
 select pg_temp.run(format('update auth.users set deleted_at = ''epoch'' where id = %L', :'ada')) \g /dev/null
 select is((postern.admin_delete_user(pg_temp.boss(), :'ada', soft => true) -> 'body')::text, '{}', 'softly once more');
@@ -284,7 +306,8 @@ select is(pg_temp.column_of(:'ada', 'deleted_at = ''epoch'''), 'true', 'changes 
 select is((postern.admin_create_user(pg_temp.boss(), email => 'ada@example.com', phone => '4911') -> 'error')::text, null, 'address and number are free');
 select is((postern.admin_delete_user(pg_temp.boss(), :'ada') -> 'body')::text, '{}', 'and for good');
 select is(pg_temp.column_of(:'ada', 'id'), null, 'the row is gone');
-select is(pg_temp.value('select count(*) from auth.users where deleted_at is null and email = ''ada@example.com''')::int, 1, 'the new account is not');
+select is(pg_temp.value('select count(*) from auth.users where deleted_at is null
+        and email = ''ada@example.com''')::int, 1, 'the new account is not');
 
 reset session authorization;
 select * from finish();
