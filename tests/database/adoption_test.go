@@ -174,12 +174,12 @@ func TestAdoptionIsRefusedByName(t *testing.T) {
 		"a column is missing":      {"alter table auth.users drop column is_anonymous", []string{"column auth.users.is_anonymous is missing", "2.196"}},
 		"a column of another type": {"alter table auth.sessions alter column tag type varchar(10)", []string{"column auth.sessions.tag is character varying, not text"}},
 		"a table is missing":       {"drop table auth.webauthn_challenges", []string{"auth.webauthn_challenges"}},
-		"a label is missing": {"alter type auth.aal_level rename value 'aal3' to 'aal4'",
-			[]string{"type auth.aal_level lacks 'aal3'"}},
-		"an older release": {"delete from auth.schema_migrations where version = '20260302000000'", []string{"auth.schema_migrations lacks 20260302000000", "Start Supabase Auth 2.196"}},
-		"a newer release":  {"insert into auth.schema_migrations values ('20270101000000')", []string{"after 2.196", "20270101000000"}},
-		"somebody else's table": {"alter table auth.sessions owner to supabase_admin", []string{"auth.sessions belongs to supabase_admin",
-			"alter table auth.sessions owner to supabase_auth_admin"}},
+		"a label is missing":       {"alter type auth.aal_level rename value 'aal3' to 'aal4'", []string{"type auth.aal_level lacks 'aal3'"}},
+		"an older release":         {"delete from auth.schema_migrations where version = '20260302000000'", []string{"auth.schema_migrations lacks 20260302000000", "Start Supabase Auth 2.196"}},
+		"a newer release":          {"insert into auth.schema_migrations values ('20270101000000')", []string{"after 2.196", "20270101000000"}},
+		"somebody else's table": {"alter table auth.sessions owner to supabase_admin", []string{
+			"auth.sessions belongs to supabase_admin", "alter table auth.sessions owner to supabase_auth_admin",
+		}},
 		"schema postern exists": {"create schema postern", []string{"schema postern exists already"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -219,8 +219,9 @@ func TestColumnsStandInTheContractsOrder(t *testing.T) {
 func TestSchemaMigrationsListsWhatSupabaseAuthWouldHaveRun(t *testing.T) {
 	t.Parallel()
 	_, conn := installed(t)
-	want := []string{}
-	for _, record := range readCSV(t, "schema_migrations.csv") {
+	records := readCSV(t, "schema_migrations.csv")
+	want := make([]string, 0, len(records))
+	for _, record := range records {
 		want = append(want, record[0])
 	}
 	slices.Sort(want)

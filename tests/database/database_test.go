@@ -126,12 +126,6 @@ func explain(err error) string {
 	return err.Error()
 }
 
-// major is the server's version, such as 15.
-func major(t testing.TB, conn *pgx.Conn) int {
-	t.Helper()
-	return ask[int](t, conn, "select current_setting('server_version_num')::int / 10000")
-}
-
 // installed is a migrated database with the superuser's connection to it.
 func installed(t testing.TB) (*pgtest.DB, *pgx.Conn) {
 	t.Helper()

@@ -201,7 +201,7 @@ func TestDefaultPrivilegesGiveNothingAway(t *testing.T) {
 				and (a.grantee = 0 or r.rolname in ('anon', 'authenticated', 'service_role'))`,
 	} {
 		if given := lines(t, conn, query); len(given) > 0 {
-			t.Errorf("given away: %s", strings.Join(given, ", "))
+			t.Errorf("%d rights are given away, such as: %s", len(given), given[0])
 		}
 	}
 	if !ask[bool](t, conn, "select has_function_privilege('anon', 'auth.uid()', 'execute')") {

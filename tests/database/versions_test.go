@@ -18,51 +18,35 @@ import (
 
 const repository = "../.."
 
-// programs are the published tern CLI and our own command, built for the test that asks first and kept for the others.
-type programs struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-// built is shared by the tests of this package.
-var built programs
-
-func (p *programs) build() {
-	if p.dir, p.err = os.MkdirTemp("", "postern-database-"); p.err != nil {
-		return
+// programs builds the published tern CLI and our own command, once for all tests, where other tools lie too.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := filepath.Abs(filepath.Join(repository, ".cache", "tested"))
+	if err != nil {
+		return "", err
 	}
 	for _, from := range [][2]string{
 		{filepath.Join(repository, "tools", "pinned"), "github.com/jackc/tern/v2"},
 		{repository, "./cmd/postern"},
 	} {
-		cmd := exec.Command("go", "build", "-o", p.dir+"/", from[1]) //nolint:gosec // ours
+		cmd := exec.Command("go", "build", "-o", dir+"/", from[1]) //nolint:gosec // ours
 		cmd.Dir = from[0]
 		if out, err := cmd.CombinedOutput(); err != nil {
-			p.err = fmt.Errorf("building %s: %w: %s", from[1], err, out)
-			return
+			return "", fmt.Errorf("building %s: %w: %s", from[1], err, out)
 		}
 	}
-}
-
-// TestMain removes what was built.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir) // it is in the temporary folder
-	}
-	os.Exit(code)
-}
+	return dir, nil
+})
 
 // command runs one of the programs in the repository and returns all it says.
 func command(t *testing.T, name, dsn string, args ...string) (string, error) {
 	t.Helper()
-	if built.once.Do(built.build); built.err != nil {
-		t.Fatal(built.err)
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(built.dir, name), args...) //nolint:gosec // ours
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, name), args...) //nolint:gosec // ours
 	cmd.Dir = repository
 	cmd.Env = append(withoutVersionTable(os.Environ()), "DATABASE_URL="+dsn)
 	out, err := cmd.CombinedOutput()
