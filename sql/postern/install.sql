@@ -57,6 +57,7 @@ $$;
 do $$
 declare
     v_function record;
+    v_grantee name;
 begin
     for v_function in
         select p.oid::regprocedure as signature,
@@ -68,6 +69,16 @@ begin
         where p.pronamespace = 'postern'::regnamespace
     loop
         execute format('revoke all on function %s from public', v_function.signature);
+        -- Default privileges of the owner may have given it to others as well.
+        for v_grantee in
+            select distinct r.rolname
+            from pg_catalog.pg_proc p
+            cross join pg_catalog.aclexplode(p.proacl) a
+            join pg_catalog.pg_roles r on r.oid = a.grantee
+            where p.oid = v_function.signature and a.grantee <> p.proowner
+        loop
+            execute format('revoke all on function %s from %I', v_function.signature, v_grantee);
+        end loop;
         if not v_function.is_private then
             execute format('grant execute on function %s to postern_gateway', v_function.signature);
         end if;

@@ -26,7 +26,7 @@ declare
     v_default text;
     v_name text;
     v_value jsonb;
-    v_changes jsonb := jsonb '[]';
+    v_changes jsonb;
 begin
     -- The row lock settles two gateways that start at once.
     select * into strict v_settings from auth.settings for update;
@@ -49,10 +49,14 @@ begin
                 v_name)
             using v_value;
         end if;
-        v_changes := v_changes || jsonb_build_array(jsonb_build_object(
-            'setting', v_name, 'from', to_jsonb(v_settings) -> v_name,
-            'to', (select to_jsonb(g) -> v_name from auth.settings g)));
     end loop;
+
+    select coalesce(jsonb_agg(jsonb_build_object('setting', o.key, 'from', o.value, 'to', n.value) order by o.key), '[]')
+    into v_changes
+    from auth.settings g
+    cross join jsonb_each(to_jsonb(v_settings)) o
+    join jsonb_each(to_jsonb(g)) n on n.key = o.key
+    where o.value is distinct from n.value and o.key not in ('version', 'from_environment');
 
     update auth.settings set from_environment = apply_environment.environment
     where from_environment is distinct from apply_environment.environment;

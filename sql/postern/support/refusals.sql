@@ -76,7 +76,8 @@ begin
             errcode = state, message = _refusal.message, detail = coalesce(_refusal.detail, ''), hint = coalesce(_refusal.hint, '');
     end if;
 
-    if state ~ '^PT[1-9][0-9][0-9]$' then
+    -- 1xx would not be an answer at all.
+    if state ~ '^PT[2-9][0-9][0-9]$' then
         v_status := substr(state, 3)::integer;
     end if;
 
