@@ -1,7 +1,7 @@
 create or replace function postern.admin_get_user(caller postern.caller, user_id text)
 returns json
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_refused json := coalesce(postern._check_admin(admin_get_user.caller), postern._check_known(admin_get_user.user_id));

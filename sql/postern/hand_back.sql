@@ -1,7 +1,7 @@
 create or replace function postern.hand_back_sessions(session_ids uuid[], keys text[])
 returns integer
 language plpgsql security definer
-set search_path = ''
+set search_path = auth, pg_temp
 as $$
 declare
     v_count integer;
@@ -31,7 +31,7 @@ Refuses: never.';
 create or replace function postern.clear_one_time_tokens()
 returns void
 language plpgsql security definer
-set search_path = ''
+set search_path = auth, pg_temp
 as $$
 begin
     delete from auth.one_time_tokens;

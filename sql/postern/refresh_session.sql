@@ -277,8 +277,8 @@ begin
                 return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
             end if;
             -- Digests are compared, so that the time taken says nothing about the MAC.
-            if sha256(substr(postern._hmac_sha256(
-                postern._base64url_decode(v_session.refresh_token_hmac_key), signed), 1, 16)) <> sha256(mac)
+            if not coalesce(sha256(mac) = sha256(substr(postern._hmac_sha256(
+                postern._base64url_decode(v_session.refresh_token_hmac_key), signed), 1, 16)), false)
             then
                 return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
             end if;

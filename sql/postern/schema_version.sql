@@ -1,7 +1,7 @@
 create or replace function postern.schema_version()
 returns integer
 language plpgsql immutable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 15;

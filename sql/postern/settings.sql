@@ -1,7 +1,7 @@
 create or replace function postern.get_settings()
 returns json
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -19,7 +19,7 @@ Refuses: never.';
 create or replace function postern.apply_environment(environment jsonb)
 returns json
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settings auth.settings;
@@ -72,7 +72,7 @@ Refuses: raises an error for a value that the column''s type or check does not t
 create or replace function postern.tg_settings__bump_version()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if to_jsonb(new) - array['version', 'from_environment'] is distinct from to_jsonb(old) - array['version', 'from_environment'] then

@@ -1,7 +1,7 @@
 create or replace function postern.get_user(caller postern.caller)
 returns json
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v record;
@@ -31,7 +31,7 @@ Refuses: user_not_found, session_not_found, user_banned (403).';
 create or replace function postern.find_own_password(caller postern.caller)
 returns json
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settings auth.settings;
@@ -317,7 +317,8 @@ as $$
 begin
     if settings.sms_autoconfirm then
         update auth.users u
-        set phone = new_phone, phone_confirmed_at = now(), is_anonymous = false, updated_at = now()
+        set phone = new_phone, phone_confirmed_at = now(), phone_change = '', phone_change_token = '',
+            is_anonymous = false, updated_at = now()
         where u.id = known.id;
         perform postern._set_identity(known.id, 'phone', jsonb_build_object(
             'phone', new_phone, 'phone_verified', true, 'email_verified', false));
