@@ -190,6 +190,18 @@ func TestNumbersOfAFewBytesDoNotBecomeMegabytes(t *testing.T) {
 	}
 }
 
+// Nor do many of them: what a body may hold (1 MiB) would come back as 127 MB.
+func TestManySmallNumbersDoNotBecomeAHugeAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t, "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true")
+	for _, number := range []string{"1e308", "-9e-300"} {
+		body := `{"data": {"n": [` + strings.TrimSuffix(strings.Repeat(number+",", 20_000), ",") + `]}}`
+		if a := s.post("/signup", body, ""); a.Status >= 500 || len(a.Raw) > 20*len(body) {
+			t.Errorf("%s: %d bytes are answered with %d and %d bytes", number, len(body), a.Status, len(a.Raw))
+		}
+	}
+}
+
 func TestDeepNesting(t *testing.T) {
 	t.Parallel()
 	s := start(t, "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true")
