@@ -166,6 +166,21 @@ func TestNumbersKeepTheirDigits(t *testing.T) {
 	}
 }
 
+func TestNumbersThatPostgreSQLCannotStore(t *testing.T) {
+	t.Parallel()
+	s := start(t, "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true")
+	me := s.member("me@example.com")
+	for _, number := range []string{strings.Repeat("9", 140_000), "0." + strings.Repeat("1", 20_000)} {
+		for _, c := range []call{{Method: "POST", Path: "/signup"}, {Method: "PUT", Path: "/user", Bearer: me.Access}} {
+			c.Body = `{"data": {"n": ` + number + `}}`
+			s.do(c).refused(http.StatusBadRequest, "validation_failed")
+		}
+	}
+	if got := s.one(`select count(*) from auth.users`); got != "1" {
+		t.Errorf("%s users", got)
+	}
+}
+
 // PostgreSQL writes jsonb numbers out in full: 1e131071 is 8 bytes here and 128 KiB in every answer and token, so that one
 // request of 1 MiB would ask the database for gigabytes. The reference refuses what is no float64.
 func TestNumbersOfAFewBytesDoNotBecomeMegabytes(t *testing.T) {
