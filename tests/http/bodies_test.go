@@ -20,8 +20,10 @@ func TestBodiesThatAreNoJSONObject(t *testing.T) {
 		`{"email": 7}`, `{"email": {}}`, `{"phone": ["x"]}`, `{"password": 7}`, strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 20_000),
 	} {
 		for _, c := range []call{
-			{Method: "POST", Path: "/signup"}, {Method: "POST", Path: "/token?grant_type=password"},
-			{Method: "PUT", Path: "/user", Bearer: me.Access}, {Method: "POST", Path: "/admin/users", Bearer: admin},
+			{Method: "POST", Path: "/signup"},
+			{Method: "POST", Path: "/token?grant_type=password"},
+			{Method: "PUT", Path: "/user", Bearer: me.Access},
+			{Method: "POST", Path: "/admin/users", Bearer: admin},
 			{Method: "PUT", Path: "/admin/users/" + me.UserID, Bearer: admin},
 		} {
 			c.Body = body
@@ -82,9 +84,12 @@ func TestLargeBodies(t *testing.T) {
 	}
 	s.post("/signup", sized(1<<20), "").want(http.StatusOK)
 	for _, c := range []call{
-		{Method: "POST", Path: "/signup"}, {Method: "POST", Path: "/token?grant_type=password"},
-		{Method: "POST", Path: "/token?grant_type=refresh_token"}, {Method: "PUT", Path: "/user", Bearer: me.Access},
-		{Method: "POST", Path: "/admin/users", Bearer: admin}, {Method: "PUT", Path: "/admin/users/" + me.UserID, Bearer: admin},
+		{Method: "POST", Path: "/signup"},
+		{Method: "POST", Path: "/token?grant_type=password"},
+		{Method: "POST", Path: "/token?grant_type=refresh_token"},
+		{Method: "PUT", Path: "/user", Bearer: me.Access},
+		{Method: "POST", Path: "/admin/users", Bearer: admin},
+		{Method: "PUT", Path: "/admin/users/" + me.UserID, Bearer: admin},
 		{Method: "DELETE", Path: "/admin/users/" + me.UserID, Bearer: admin},
 	} {
 		c.Body = sized(1<<20 + 1)
@@ -190,7 +195,8 @@ func TestNumbersOfAFewBytesDoNotBecomeMegabytes(t *testing.T) {
 	for _, number := range []string{"1e400", "-1e400", "1e131071", "1e200000", "1e999999999999", "1e-16000", "1e-999999999999"} {
 		body := fmt.Sprintf(`{"data": {"n": [%s]}, "user_metadata": {"n": [%[1]s]}, "app_metadata": {}, "email": ""}`, number)
 		for _, c := range []call{
-			{Method: "POST", Path: "/signup"}, {Method: "PUT", Path: "/user", Bearer: me.Access},
+			{Method: "POST", Path: "/signup"},
+			{Method: "PUT", Path: "/user", Bearer: me.Access},
 			{Method: "PUT", Path: "/admin/users/" + me.UserID, Bearer: admin},
 		} {
 			c.Body = body
