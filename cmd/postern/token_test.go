@@ -39,11 +39,13 @@ func TestTokenMint(t *testing.T) {
 		{environ, []string{"--expires", "never"}, map[string]any{"role": "authenticated"}},
 		{environ, []string{"--expires", "never", "--role", ""}, map[string]any{}},
 		{
-			named, []string{"--expires", "never", "--sub", "ada", "--role", "editor"},
+			named,
+			[]string{"--expires", "never", "--sub", "ada", "--role", "editor"},
 			map[string]any{"role": "editor", "sub": "ada", "aud": "authenticated", "iss": "https://auth.example.com"},
 		},
 		{
-			environ, []string{"--claim", "exp=4102444800", "--claim", `app_metadata={"a":[1,2],"b":"x=y"}`, "--claim", "tenant=7", "--claim", `n="7"`, "--claim", "name=Ada, L."},
+			environ,
+			[]string{"--claim", "exp=4102444800", "--claim", `app_metadata={"a":[1,2],"b":"x=y"}`, "--claim", "tenant=7", "--claim", `n="7"`, "--claim", "name=Ada, L."},
 			map[string]any{
 				"role": "authenticated", "exp": 4102444800.0, "app_metadata": map[string]any{"a": []any{1.0, 2.0}, "b": "x=y"},
 				"tenant": 7.0, "n": "7", "name": "Ada, L.",

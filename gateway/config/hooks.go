@@ -12,8 +12,10 @@ const customAccessToken = "CUSTOM_ACCESS_TOKEN"
 
 // hookNames are the points of mfa-hooks.md 3.1 that are not built yet.
 func hookNames() []string {
-	return []string{"SEND_SMS", "SEND_EMAIL", "MFA_VERIFICATION_ATTEMPT", "PASSWORD_VERIFICATION_ATTEMPT", "BEFORE_USER_CREATED",
-		"AFTER_USER_CREATED"}
+	return []string{
+		"SEND_SMS", "SEND_EMAIL", "MFA_VERIFICATION_ATTEMPT", "PASSWORD_VERIFICATION_ATTEMPT", "BEFORE_USER_CREATED",
+		"AFTER_USER_CREATED",
+	}
 }
 
 func hookVariable(hook, part string) Variable {

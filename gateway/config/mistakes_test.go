@@ -165,8 +165,10 @@ func TestHookAddresses(t *testing.T) {
 		{"public.claims", refused},
 		{"https://user:hunter2@host:port/", "not a valid URI"},
 	} {
-		for _, hook := range []string{"SEND_SMS", "SEND_EMAIL", "CUSTOM_ACCESS_TOKEN", "MFA_VERIFICATION_ATTEMPT",
-			"PASSWORD_VERIFICATION_ATTEMPT", "BEFORE_USER_CREATED", "AFTER_USER_CREATED"} {
+		for _, hook := range []string{
+			"SEND_SMS", "SEND_EMAIL", "CUSTOM_ACCESS_TOKEN", "MFA_VERIFICATION_ATTEMPT",
+			"PASSWORD_VERIFICATION_ATTEMPT", "BEFORE_USER_CREATED", "AFTER_USER_CREATED",
+		} {
 			name := "GOTRUE_HOOK_" + hook + "_URI"
 			var want []string
 			if test.want != "" {

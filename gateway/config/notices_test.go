@@ -20,24 +20,33 @@ func TestNotices(t *testing.T) {
 		{"switched off or empty asks for nothing", []string{"GOTRUE_MFA_TOTP_ENROLL_ENABLED=false", "GOTRUE_SMTP_HOST="}, nil},
 		{"a hook not built yet", []string{"GOTRUE_HOOK_SEND_SMS_ENABLED=true"}, []string{"GOTRUE_HOOK_SEND_SMS_ENABLED" + later}},
 		{"one line for a name that several hooks share", []string{"SECRETS=v1,whsec_0"}, []string{"SECRETS" + later}},
-		{"no effect anywhere", []string{"GOTRUE_LOG_FIELDS=a", "GOTRUE_OPERATOR_TOKEN=b", "GOTRUE_EXTERNAL_X_API_URL=c",
-			"GOTRUE_DB_DRIVER=postgres", "POSTERN_VERSION_TABLE=x.y"}, nil},
+		{"no effect anywhere", []string{
+			"GOTRUE_LOG_FIELDS=a", "GOTRUE_OPERATOR_TOKEN=b", "GOTRUE_EXTERNAL_X_API_URL=c",
+			"GOTRUE_DB_DRIVER=postgres", "POSTERN_VERSION_TABLE=x.y",
+		}, nil},
 		{"shown but not built", []string{"GOTRUE_SMS_PROVIDER=twilio", "GOTRUE_SAML_ENABLED=true", "GOTRUE_PASSKEY_ENABLED=true"}, []string{
 			"GOTRUE_SMS_PROVIDER: shown by /settings, but sending SMS is not built yet",
 			"GOTRUE_PASSKEY_ENABLED: shown by /settings, but passkeys are not built yet",
 			"GOTRUE_SAML_ENABLED: shown by /settings, but SAML is not built yet",
 		}},
 		{"a weak secret", []string{"GOTRUE_JWT_SECRET=short"}, []string{
-			"GOTRUE_JWT_SECRET: shorter than 32 bytes: whoever guesses it can sign tokens for any account"}},
-		{"typing errors", []string{"GOTRUE_JWT_EXPP=1", "GOTRUE_JTW_AUD=a", "POSTERN_TOKEN_KEY=k", "GOTRUE_EXTERNAL_GITHUBB_ENABLED=true"},
+			"GOTRUE_JWT_SECRET: shorter than 32 bytes: whoever guesses it can sign tokens for any account",
+		}},
+		{
+			"typing errors",
+			[]string{"GOTRUE_JWT_EXPP=1", "GOTRUE_JTW_AUD=a", "POSTERN_TOKEN_KEY=k", "GOTRUE_EXTERNAL_GITHUBB_ENABLED=true"},
 			[]string{
 				"GOTRUE_EXTERNAL_GITHUBB_ENABLED" + unknown + "; did you mean GOTRUE_EXTERNAL_GITHUB_ENABLED?",
 				"GOTRUE_JTW_AUD" + unknown + "; did you mean GOTRUE_JWT_AUD?",
 				"GOTRUE_JWT_EXPP" + unknown + "; did you mean GOTRUE_JWT_EXP?",
 				"POSTERN_TOKEN_KEY" + unknown + "; did you mean POSTERN_TOKEN_KEYS?",
-			}},
-		{"names from elsewhere", []string{"GOTRUE_SOMETHING_ELSE=1", "POSTERN_\n=1", "OTHER=1"},
-			[]string{"GOTRUE_SOMETHING_ELSE" + unknown, `POSTERN_\n` + unknown}},
+			},
+		},
+		{
+			"names from elsewhere",
+			[]string{"GOTRUE_SOMETHING_ELSE=1", "POSTERN_\n=1", "OTHER=1"},
+			[]string{"GOTRUE_SOMETHING_ELSE" + unknown, `POSTERN_\n` + unknown},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

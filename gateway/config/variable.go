@@ -82,15 +82,19 @@ func area(heading, section string, rows ...Variable) []Variable {
 // setting is a variable that sets the column of its name in auth.settings.
 func setting(name string, t Type, fallback, meaning string) Variable {
 	column := strings.ToLower(strings.TrimPrefix(name, "GOTRUE_"))
-	return Variable{Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Settings, Column: column,
-		parse: parserOf(t), apply: func(c *Config, value any) { c.Policy[column] = policyValue(value) }}
+	return Variable{
+		Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Settings, Column: column,
+		parse: parserOf(t), apply: func(c *Config, value any) { c.Policy[column] = policyValue(value) },
+	}
 }
 
 // process is a variable that sets the field of Config that the function points to. The value its parser returns must be of
 // the field's type.
 func process[T any](name string, t Type, fallback, meaning string, field func(*Config) *T) Variable {
-	return Variable{Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Process,
-		parse: parserOf(t), apply: func(c *Config, value any) { *field(c) = value.(T) }}
+	return Variable{
+		Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Process,
+		parse: parserOf(t), apply: func(c *Config, value any) { *field(c) = value.(T) },
+	}
 }
 
 // checked is a variable that is only judged: it may have one value, or matters to another one.
@@ -101,8 +105,10 @@ func checked(name string, t Type, fallback, meaning string, parse func(string) (
 // later is a variable of a feature that is not built yet. Its text is checked, so that an environment that starts today
 // still starts when the feature arrives.
 func later(name string, t Type, fallback, meaning string) Variable {
-	return Variable{Name: name, Type: t, Default: fallback, Meaning: meaning, Where: NotBuilt, parse: parserOf(t),
-		notice: "accepted, but not built yet: it has no effect"}
+	return Variable{
+		Name: name, Type: t, Default: fallback, Meaning: meaning, Where: NotBuilt, parse: parserOf(t),
+		notice: "accepted, but not built yet: it has no effect",
+	}
 }
 
 // idle is a variable that nothing depends on; its text is not looked at.

@@ -31,8 +31,10 @@ func mailDeliveryVariables() []Variable {
 
 // mailContentVariables are those of each kind of mail.
 func mailContentVariables() []Variable {
-	events := []string{"PASSWORD_CHANGED", "EMAIL_CHANGED", "PHONE_CHANGED", "IDENTITY_LINKED", "IDENTITY_UNLINKED", "MFA_FACTOR_ENROLLED",
-		"MFA_FACTOR_UNENROLLED"}
+	events := []string{
+		"PASSWORD_CHANGED", "EMAIL_CHANGED", "PHONE_CHANGED", "IDENTITY_LINKED", "IDENTITY_UNLINKED", "MFA_FACTOR_ENROLLED",
+		"MFA_FACTOR_UNENROLLED",
+	}
 	kinds := []string{"CONFIRMATION", "INVITE", "RECOVERY", "MAGIC_LINK", "EMAIL_CHANGE", "REAUTHENTICATION"}
 	for _, event := range events {
 		kinds = append(kinds, event+"_NOTIFICATION")

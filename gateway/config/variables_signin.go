@@ -51,9 +51,11 @@ func externalVariables() []Variable {
 
 // providerVariables are those of each identity provider.
 func providerVariables() []Variable {
-	providers := []string{"APPLE", "AZURE", "BITBUCKET", "DISCORD", "FACEBOOK", "FIGMA", "FLY", "GITHUB", "GITLAB", "GOOGLE", "KAKAO",
+	providers := []string{
+		"APPLE", "AZURE", "BITBUCKET", "DISCORD", "FACEBOOK", "FIGMA", "FLY", "GITHUB", "GITLAB", "GOOGLE", "KAKAO",
 		"KEYCLOAK", "LINKEDIN", "LINKEDIN_OIDC", "NOTION", "SLACK", "SLACK_OIDC", "SNAPCHAT", "SPOTIFY", "TWITCH", "TWITTER",
-		"VERCEL_MARKETPLACE", "WORKOS", "X", "ZOOM"}
+		"VERCEL_MARKETPLACE", "WORKOS", "X", "ZOOM",
+	}
 	suffixes := []Variable{
 		later("ENABLED", Bool, "false", "sign-in with the provider"),
 		later("CLIENT_ID", List, "", "our ids at the provider; the first one signs in, all may stand in ID tokens"),

@@ -127,9 +127,12 @@ func (s *server) away(x session) {
 	s.t.Helper()
 	t := s.t.(*testing.T)
 	for _, c := range []call{
-		{Method: http.MethodGet, Path: "/user", Bearer: x.Access}, renewal(x.Refresh),
-		{Method: http.MethodPost, Path: "/signup", Body: map[string]any{}}, {Method: http.MethodPost, Path: "/logout", Bearer: x.Access},
-		{Method: http.MethodGet, Path: "/admin/users", Bearer: s.serviceRole()}, login("ada@example.com", goodPassword),
+		{Method: http.MethodGet, Path: "/user", Bearer: x.Access},
+		renewal(x.Refresh),
+		{Method: http.MethodPost, Path: "/signup", Body: map[string]any{}},
+		{Method: http.MethodPost, Path: "/logout", Bearer: x.Access},
+		{Method: http.MethodGet, Path: "/admin/users", Bearer: s.serviceRole()},
+		login("ada@example.com", goodPassword),
 	} {
 		within(s.t, 2*time.Second, c.Path+" without a database", func() {
 			a := s.do(c)
@@ -197,8 +200,10 @@ func TestTerminatedBackendsAreNoServerErrors(t *testing.T) {
 		load.Go(func() {
 			for i := worker; time.Now().Before(deadline); i++ {
 				c := []call{
-					{Method: http.MethodGet, Path: "/user", Bearer: ada.Access}, renewal(ada.Refresh),
-					{Method: http.MethodPost, Path: "/signup", Body: map[string]any{}}, {Method: http.MethodGet, Path: "/admin/users", Bearer: s.serviceRole()},
+					{Method: http.MethodGet, Path: "/user", Bearer: ada.Access},
+					renewal(ada.Refresh),
+					{Method: http.MethodPost, Path: "/signup", Body: map[string]any{}},
+					{Method: http.MethodGet, Path: "/admin/users", Bearer: s.serviceRole()},
 				}[i%4]
 				a, err := s.send(c)
 				mu.Lock()
