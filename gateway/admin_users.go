@@ -143,11 +143,12 @@ func (s *Server) importedPassword(q *request, in *adminUserBody) (hash string, p
 		return "", &passwordProblem{
 			Status: http.StatusBadRequest, Code: "validation_failed", Message: "Only a password or a password hash should be provided",
 		}, nil
-	case in.PasswordHash != "":
-		if err := password.CheckFormat(in.PasswordHash); err != nil || len(in.PasswordHash) > 255 {
-			return "", &passwordProblem{Status: http.StatusBadRequest, Code: "validation_failed", Message: "The password hash is not one of bcrypt, argon2 or Firebase scrypt"}, nil
-		}
+	case in.PasswordHash != "" && password.CheckFormat(in.PasswordHash) == nil:
 		return in.PasswordHash, nil, nil
+	case in.PasswordHash != "":
+		return "", &passwordProblem{
+			Status: http.StatusBadRequest, Code: "validation_failed", Message: "The password hash is not one of bcrypt, argon2 or Firebase scrypt",
+		}, nil
 	case in.Password == nil || *in.Password == "":
 		return "", nil, nil
 	case password.TooLong(*in.Password):

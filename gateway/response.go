@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -18,9 +19,7 @@ type response struct {
 
 func (a *response) write(w http.ResponseWriter, q *request) {
 	header := w.Header()
-	for name, values := range a.header {
-		header[name] = values
-	}
+	maps.Copy(header, a.header)
 	q.status = a.status
 	if q.status == 0 {
 		q.status = http.StatusOK

@@ -48,13 +48,13 @@ func routeTable() []route {
 // switchedOff lists what other features' paths answer while the feature is off, and these are not built: clients of Supabase
 // Auth tell by the code what is missing.
 func switchedOff() []route {
-	off := func(status int, code, message string) func(*Server, *request) (*response, error) {
-		return func(*Server, *request) (*response, error) { return nil, refuse(status, code, message) }
+	off := func(code, message string) func(*Server, *request) (*response, error) {
+		return func(*Server, *request) (*response, error) { return nil, refuse(http.StatusNotFound, code, message) }
 	}
-	linking := off(http.StatusNotFound, "manual_linking_disabled", "Manual linking is disabled")
-	oauth := off(http.StatusNotFound, "feature_disabled", "OAuth server is disabled")
-	passkeys := off(http.StatusNotFound, "passkey_disabled", "Passkeys are disabled")
-	saml := off(http.StatusNotFound, "saml_provider_disabled", "SAML 2.0 is disabled")
+	linking := off("manual_linking_disabled", "Manual linking is disabled")
+	oauth := off("feature_disabled", "OAuth server is disabled")
+	passkeys := off("passkey_disabled", "Passkeys are disabled")
+	saml := off("saml_provider_disabled", "SAML 2.0 is disabled")
 	return []route{
 		{http.MethodGet, "/user/identities/authorize", user, linking, ""},
 		{http.MethodDelete, "/user/identities/{identity_id}", user, linking, ""},

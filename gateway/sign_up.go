@@ -32,21 +32,16 @@ func (s *Server) signUp(q *request) (*response, error) {
 	key := s.limiterKey(q)
 	problem := s.judge(in.Password)
 	policy := s.policy.get()
-	var hash any
-	if problem == nil && !policy.DisableSignup {
-		// The limit first: a client over it costs no hash.
-		if key != nil {
-			if _, err := s.call(q, takeLimit, "signups", key); err != nil {
-				return nil, err
-			}
-			key = nil
-		}
-		var err error
-		if hash, err = s.hash(q, in.Password); err != nil {
+	// The limit first: a client over it costs no hash.
+	if key != nil {
+		if _, err := s.call(q, takeLimit, "signups", key); err != nil {
 			return nil, err
 		}
-	} else if key != nil {
-		if _, err := s.call(q, takeLimit, "signups", key); err != nil {
+	}
+	var hash any
+	if problem == nil && !policy.DisableSignup {
+		var err error
+		if hash, err = s.hash(q, in.Password); err != nil {
 			return nil, err
 		}
 	}

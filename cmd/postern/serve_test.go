@@ -162,9 +162,9 @@ func TestNewerSchemaIsServed(t *testing.T) {
 	postern(t, nil, "health", "--ready", "--url", address).succeeded(t)
 }
 
-func execute(t *testing.T, dsn, statement string, args ...any) {
+func execute(t *testing.T, dsn, statement string) {
 	t.Helper()
-	if _, err := pgtest.Connect(t, dsn).Exec(t.Context(), statement, args...); err != nil {
+	if _, err := pgtest.Connect(t, dsn).Exec(t.Context(), statement); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }

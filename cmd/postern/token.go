@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -122,9 +123,7 @@ func mintToken(c *cli.Context) error {
 		}
 	}
 	if given, ok := c.Generic("claim").(*claimsFlag); ok {
-		for name, value := range given.claims {
-			claims[name] = value
-		}
+		maps.Copy(claims, given.claims)
 	}
 	signed, err := signClaims(ring, claims, lifetime)
 	if err != nil {

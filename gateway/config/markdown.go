@@ -79,11 +79,7 @@ func familyMember(v Variable) (placeholder, member string) {
 }
 
 func names(name string, aliases []string) string {
-	text := "`" + name + "`"
-	for _, alias := range aliases {
-		text += " or `" + alias + "`"
-	}
-	return text
+	return "`" + strings.Join(append([]string{name}, aliases...), "` or `") + "`"
 }
 
 func fallback(v Variable) string {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -319,10 +320,8 @@ func parseHeaderName(text string) (any, error) {
 // oneOf refuses every other text.
 func oneOf(reason string, values ...string) func(string) (any, error) {
 	return func(text string) (any, error) {
-		for _, value := range values {
-			if text == value {
-				return text, nil
-			}
+		if slices.Contains(values, text) {
+			return text, nil
 		}
 		return nil, fmt.Errorf("%s is not supported: %s", shown(text), reason)
 	}

@@ -117,8 +117,8 @@ func idle(name, meaning string) Variable {
 }
 
 // command is a variable that something other than Load reads.
-func command(name string, t Type, fallback, meaning string) Variable {
-	return Variable{Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Command, parse: parseText}
+func command(name, fallback, meaning string) Variable {
+	return Variable{Name: name, Type: Text, Default: fallback, Meaning: meaning, Where: Command, parse: parseText}
 }
 
 func (v Variable) alias(names ...string) Variable                { v.Aliases = names; return v }

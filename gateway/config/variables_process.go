@@ -117,9 +117,9 @@ func reloadVariables() []Variable {
 
 func commandVariables() []Variable {
 	return area("Commands", "Postern",
-		command("POSTERN_VERSION_TABLE", Text, "public.postern_version", "table that tern keeps the schema's version in"),
-		command("POSTERN_PG_BIN", Text, "", "folder of the PostgreSQL binaries for `postern dev`; empty is the newest found"),
-		command("POSTERN_TEST_PG_BIN", Text, "", "the same for the tests; empty is the oldest supported version found"),
-		command("POSTERN_TEST_DATABASE_URL", Text, "", "a server that the tests use instead of one of their own").secret(),
+		command("POSTERN_VERSION_TABLE", "public.postern_version", "table that tern keeps the schema's version in"),
+		command("POSTERN_PG_BIN", "", "folder of the PostgreSQL binaries for `postern dev`; empty is the newest found"),
+		command("POSTERN_TEST_PG_BIN", "", "the same for the tests; empty is the oldest supported version found"),
+		command("POSTERN_TEST_DATABASE_URL", "", "a server that the tests use instead of one of their own").secret(),
 	)
 }

@@ -39,8 +39,7 @@ func (k *Keyring) Verify(token string) (Claims, error) {
 	}
 	var claims wireClaims
 	if _, err := k.parser.ParseWithClaims(token, &claims, k.keyFor); err != nil {
-		var unknown *unknownKeyError
-		if errors.As(err, &unknown) {
+		if unknown, ok := errors.AsType[*unknownKeyError](err); ok {
 			err = unknown // the contract's text goes without the parser's two prefixes
 		}
 		return Claims{}, fmt.Errorf("invalid JWT: unable to parse or verify signature, %w", err)
