@@ -5,8 +5,9 @@ import (
 	"syscall"
 )
 
-// hashingNice is the scheduling priority of threads that hash: requests that only need a moment of a core go first.
-const hashingNice = 10
+// hashingNice is the scheduling priority of threads that hash: requests that only need a moment of a core go first. At 5 a
+// hash still gets a third of what another busy thread does; lower, whoever keeps the machine busy would keep people out.
+const hashingNice = 5
 
 // inBackground runs a job on a thread of its own with a low priority, and returns when it is done. The thread ends with the
 // job: an ordinary user cannot raise a priority again.
