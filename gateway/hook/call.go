@@ -136,8 +136,7 @@ func (c *Caller) attempt(ctx context.Context, target *url.URL, secrets []Secret,
 }
 
 func unreachable(err error) result {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // without the address: its query may hold a key
 	}
 	return result{again: true, pause: true, failure: &Failure{
@@ -172,20 +171,17 @@ func (c *Caller) ended(ctx context.Context, last *Failure) *Failure {
 // of it: they may name a person.
 func (c *Caller) record(ctx context.Context, target *url.URL, took time.Duration, failure *Failure) {
 	shown := url.URL{Scheme: target.Scheme, Host: target.Host, Path: target.Path}
-	attrs := []slog.Attr{
-		slog.String("action", "run_hook"), slog.String("hook", shown.String()), slog.Bool("success", failure == nil),
-		slog.Int64("duration", took.Microseconds()),
-	}
+	log := c.log.With(slog.String("action", "run_hook"), slog.String("hook", shown.String()), slog.Bool("success", failure == nil),
+		slog.Int64("duration", took.Microseconds()))
 	if failure == nil {
-		c.log.LogAttrs(ctx, slog.LevelInfo, "Hook ran successfully", attrs...)
+		log.LogAttrs(ctx, slog.LevelInfo, "Hook ran successfully")
 		return
 	}
 	text := failure.Error()
 	if failure.Outcome == OutcomeRefused {
 		text = "refused with status " + strconv.Itoa(failure.Status)
 	}
-	attrs = append(attrs, slog.String("outcome", failure.Outcome), slog.String("error", text))
-	c.log.LogAttrs(ctx, slog.LevelWarn, "Hook errored out", attrs...)
+	log.LogAttrs(ctx, slog.LevelWarn, "Hook errored out", slog.String("outcome", failure.Outcome), slog.String("error", text))
 }
 
 // callable applies the rule for addresses (mfa-hooks.md 3.2) once more: settings

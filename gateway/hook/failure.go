@@ -74,13 +74,11 @@ func Refused(output []byte) *Failure {
 			Message string `json:"message"`
 		} `json:"error"`
 	}
-	if json.Unmarshal(output, &answer) != nil {
-		return nil
-	}
+	formed := json.Unmarshal(output, &answer) == nil
 	// PostgreSQL's text, where runs are recorded, holds no NUL.
 	message := strings.ReplaceAll(answer.Error.Message, "\x00", "")
 	status := answer.Error.Status
-	if message == "" {
+	if !formed || message == "" {
 		return nil
 	}
 	if status == 0 {

@@ -126,7 +126,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := text.String() + string(encoded)
-	for _, leak := range []string{key, string(raw), fmt.Sprintf("%x", raw), strings.Trim(fmt.Sprint(raw), "[]")} {
+	for _, leak := range []string{key, string(raw), fmt.Sprintf("%x", raw), strings.Trim(fmt.Sprintf("%d", raw), "[]")} {
 		if strings.Contains(all, leak) {
 			t.Errorf("printed: %s", all)
 		}
