@@ -13,9 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func composeText(t *testing.T, m Message, from, name string) (*netmail.Message, string) {
+func composeText(t *testing.T, m Message, name string) (*netmail.Message, string) {
 	t.Helper()
-	mail, trouble := compose(m, from, name, "example.com", time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC))
+	mail, trouble := compose(m, "auth@example.com", name, "example.com", time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC))
 	if trouble != nil {
 		t.Fatal(trouble.cause)
 	}
@@ -40,7 +40,7 @@ func TestHeaders(t *testing.T) {
 		"From": {"evil@example.com"}, "bcc": {"evil@example.com"}, "Content-Type": {"text/plain"}, "Bad Name": {"x"}, "X-A\r\nBcc": {"x"},
 		"X-Lines": {"a\r\nBcc: evil@example.com"},
 	}
-	parsed, raw := composeText(t, m, "auth@example.com", `Ada "the" Example, Ltd`)
+	parsed, raw := composeText(t, m, `Ada "the" Example, Ltd`)
 	want := map[string]string{
 		"From":           `"Ada \"the\" Example, Ltd" <auth@example.com>`,
 		"To":             "<ada@example.org>",
@@ -71,7 +71,7 @@ func TestMessageType(t *testing.T) {
 	t.Parallel()
 	m := message()
 	m.Headers = map[string][]string{"X-Type": {"$messageType"}}
-	parsed, _ := composeText(t, m, "auth@example.com", "")
+	parsed, _ := composeText(t, m, "")
 	if got := parsed.Header.Get("X-Type"); got != "confirmation" {
 		t.Errorf("X-Type: %s", got)
 	}
@@ -87,7 +87,7 @@ func TestNamesAndSubjectsBeyondASCII(t *testing.T) {
 	t.Parallel()
 	m := message()
 	m.Subject = "Bestätige\r\nBcc: x@y.z " + strings.Repeat("längere Zeile ", 30)
-	parsed, _ := composeText(t, m, "auth@example.com", "Jürgen\r\nBcc: x@y.z")
+	parsed, _ := composeText(t, m, "Jürgen\r\nBcc: x@y.z")
 	if parsed.Header.Get("Bcc") != "" {
 		t.Error("a header came in through a value")
 	}
@@ -106,7 +106,7 @@ func TestBodies(t *testing.T) {
 	m := message()
 	m.Text = "Grüße\n.\n" + strings.Repeat("lang ", 400)
 	m.HTML = "<p>Grüße = €</p>\n.\n" + strings.Repeat("<b>x</b>", 400)
-	parsed, _ := composeText(t, m, "auth@example.com", "")
+	parsed, _ := composeText(t, m, "")
 	kind, params, err := mime.ParseMediaType(parsed.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/alternative" {
 		t.Fatalf("%s: %v", kind, err)
@@ -132,7 +132,7 @@ func TestBodies(t *testing.T) {
 	}
 
 	m.Text = ""
-	parsed, _ = composeText(t, m, "auth@example.com", "")
+	parsed, _ = composeText(t, m, "")
 	if got := parsed.Header.Get("Content-Type"); got != "text/html; charset=UTF-8" {
 		t.Errorf("without a text: %s", got)
 	}

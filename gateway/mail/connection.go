@@ -69,8 +69,7 @@ const (
 // newTrouble tells a refusal from a broken connection.
 func newTrouble(step string, err error) *trouble {
 	t := &trouble{step: step, cause: err}
-	var refusal *textproto.Error
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*textproto.Error](err); ok {
 		t.code = refusal.Code
 	}
 	return t
@@ -78,9 +77,9 @@ func newTrouble(step string, err error) *trouble {
 
 // words are what the relay answered, or what happened instead.
 func (t *trouble) words() string {
-	var refusal *textproto.Error
+	refusal, refused := errors.AsType[*textproto.Error](t.cause)
 	switch {
-	case t.code != 0 && errors.As(t.cause, &refusal):
+	case refused:
 		return fmt.Sprintf("%d %s", refusal.Code, refusal.Msg)
 	case errors.Is(t.cause, context.DeadlineExceeded) || isTimeout(t.cause):
 		return "no answer in time (" + t.step + ")"
@@ -90,8 +89,8 @@ func (t *trouble) words() string {
 }
 
 func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
+	failure, ok := errors.AsType[net.Error](err)
+	return ok && failure.Timeout()
 }
 
 // connect opens a connection to the relay within the time limit.

@@ -267,7 +267,7 @@ func scripted(t *testing.T, lines ...string) Relay {
 }
 
 func speak(conn net.Conn, lines []string) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	buffer := make([]byte, 64<<10)
 	for _, line := range lines {
 		if line == hangUp {
