@@ -5,14 +5,38 @@ import (
 	"testing"
 )
 
-func TestCheck(t *testing.T) {
+// checkCase is a template and what is wrong with it, a message per mistake.
+type checkCase struct {
+	name, content string
+	want          []string
+}
+
+func runChecks(t *testing.T, cases []checkCase) {
+	t.Helper()
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			err := Check(Confirmation, "t.html", test.content)
+			var got []string
+			if err != nil {
+				got = strings.Split(err.Error(), "\n")
+			}
+			if len(got) != len(test.want) {
+				t.Fatalf("got %q, want %q", got, test.want)
+			}
+			for i := range got {
+				if !strings.HasPrefix(got[i], test.want[i]) {
+					t.Errorf("got %q, want %q", got[i], test.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestCheckOfVariables(t *testing.T) {
 	t.Parallel()
-	const url = `<a href="{{ .ConfirmationURL }}">`
-	for _, test := range []struct {
-		name, content string
-		want          []string // messages, one per mistake; none: the template is fine
-	}{
-		{"plain", "<h2>Hello</h2>\n<p>" + url + "go</a></p>", nil},
+	runChecks(t, []checkCase{
+		{"plain", "<h2>Hello</h2>\n<p><a href=\"{{ .ConfirmationURL }}\">go</a></p>", nil},
 		{"metadata", "<p>{{ .Data.name }} {{ .Data.address.street }} {{ with .Data }}{{ .nick }}{{ $.Email }}{{ end }}</p>", nil},
 		{"range", "<ul>{{ range $k, $v := .Data }}<li>{{ $k }} {{ $v }} {{ .x }}</li>{{ else }}<li>none</li>{{ end }}</ul>", nil},
 		{"no HTML", "Your code: {{ .Token }}", nil},
@@ -34,7 +58,12 @@ func TestCheck(t *testing.T) {
 		{"empty", " \n", []string{"t.html:1: empty"}},
 		{"only definitions", `{{ define "x" }}a{{ end }}`, []string{"t.html:1: empty"}},
 		{"not UTF-8", "a\xff", []string{"t.html:1: not UTF-8"}},
+	})
+}
 
+func TestCheckOfHTML(t *testing.T) {
+	t.Parallel()
+	runChecks(t, []checkCase{
 		{"unclosed tag", "<p>\n<b>a</p>", []string{"t.html:2: </p> comes before <b> is closed"}},
 		{"unclosed at the end", "<p>a</p>\n<div><p>b", []string{"t.html:2: <div> is never closed"}},
 		{"misnested", "<b><i>a</b></i>", []string{"t.html:1: </b> comes before <i> is closed"}},
@@ -52,7 +81,12 @@ func TestCheck(t *testing.T) {
 		{"a whole document", "<!DOCTYPE html>\n<html><head><title>a < b</title><style>a > b { }</style></head><body><p>x</p></body></html>", nil},
 		{"exported from a mail builder", "<!--[if mso]><table><tr><td><![endif]--><!--[if !mso]><!--><div><!--<![endif]--></div><o:p></o:p><v:rect/>", nil},
 		{"less than", "1 < 2 & 3 <4", nil},
+	})
+}
 
+func TestCheckOfBranches(t *testing.T) {
+	t.Parallel()
+	runChecks(t, []checkCase{
 		{"branches close the same", "{{ if .Email }}<b>{{ else }}<b class=\"x\">{{ end }}a</b>", nil},
 		{"opened and closed under one condition", "{{ if .Data.x }}<b>{{ end }}a{{ if .Data.x }}</b>{{ end }}", nil},
 		{"only one branch opens", "a\n{{ if .Data.x }}<b>{{ end }}a", []string{"t.html:2: <b> is never closed"}},
@@ -66,24 +100,7 @@ func TestCheck(t *testing.T) {
 		{"in a definition", "{{ define \"x\" }}\n\n<b>{{ end }}<p>{{ template \"x\" . }}</p>", []string{"t.html:3: </p> comes before <b> is closed"}},
 		{"calls itself", `{{ define "x" }}<b>{{ if .Email }}{{ template "x" . }}{{ end }}</b>{{ end }}{{ template "x" . }}`, nil},
 		{"contexts that differ", "<p>a</p>\n<p {{ if .Email }}title=\"{{ end }}x\">a</p>", []string{"t.html:2: "}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			err := Check(Confirmation, "t.html", test.content)
-			var got []string
-			if err != nil {
-				got = strings.Split(err.Error(), "\n")
-			}
-			if len(got) != len(test.want) {
-				t.Fatalf("got %q, want %q", got, test.want)
-			}
-			for i := range got {
-				if !strings.HasPrefix(got[i], test.want[i]) {
-					t.Errorf("got %q, want %q", got[i], test.want[i])
-				}
-			}
-		})
-	}
+	})
 }
 
 // Every variable is accepted where core.md 9.2 has it.
