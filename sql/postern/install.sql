@@ -22,8 +22,12 @@ set local client_min_messages = warning;
 {{ template "postern/support/sessions.sql" . }}
 {{ template "postern/support/hooks.sql" . }}
 {{ template "postern/support/tokens.sql" . }}
+{{ template "postern/support/one_time_tokens.sql" . }}
 {{ template "postern/schema_version.sql" . }}
 {{ template "postern/settings.sql" . }}
+{{ template "postern/outbox.sql" . }}
+{{ template "postern/mail_requests.sql" . }}
+{{ template "postern/verify.sql" . }}
 {{ template "postern/sign_up.sql" . }}
 {{ template "postern/sign_in.sql" . }}
 {{ template "postern/refresh_session.sql" . }}

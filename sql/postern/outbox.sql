@@ -1,0 +1,168 @@
+create or replace function postern._check_mail(settings auth.settings, address text)
+returns void
+language plpgsql
+as $$
+declare
+    v_retry integer;
+begin
+    perform postern._check_authorized(settings, address);
+    if not settings.mailer_autoconfirm then
+        v_retry := postern._take_quota('emails', settings.rate_limit_email_sent);
+        if v_retry is not null then
+            perform postern._refuse(429, 'over_email_send_rate_limit', 'email rate limit exceeded', retry_after => v_retry);
+        end if;
+    end if;
+end
+$$;
+
+comment on function postern._check_mail(auth.settings, text) is
+'Whether a mail may be sent to an address now; takes its place in the quota of mails (contract core.md 9.6, 11.2).
+Called by: every function that mails, once for the mails of one change.
+Refuses: email_address_not_authorized (400); over_email_send_rate_limit (429).';
+
+create or replace function postern._check_authorized(settings auth.settings, address text)
+returns void
+language plpgsql
+as $$
+begin
+    if settings.external_email_authorized_addresses <> '{}'
+        and regexp_replace(lower(address), '\+[^@]*@', '@') <> all (
+            select lower(a.address) from unnest(settings.external_email_authorized_addresses) a (address))
+    then
+        perform postern._refuse(400, 'email_address_not_authorized',
+            format('Email address "%s" cannot be used as it is not authorized', address));
+    end if;
+end
+$$;
+
+comment on function postern._check_authorized(auth.settings, text) is
+'Whether mail may go to an address at all: where there is a list, only to those on it, labels (+label) aside (contract core.md 9.6).
+Called by: postern._check_mail, postern._mail_email_change.
+Refuses: email_address_not_authorized (400).';
+
+create or replace function postern._take_quota(limiter text, quota text)
+returns integer
+language plpgsql
+as $$
+declare
+    v_burst integer := split_part(quota, '/', 1)::numeric::integer;
+    v_step interval := case
+        when quota like '%/%' then split_part(quota, '/', 2)::interval
+        else interval '1 hour' / greatest(1, split_part(quota, '/', 1)::numeric::double precision) end;
+begin
+    if v_burst <= 0 then
+        return extract(epoch from greatest(v_step, interval '1 minute'))::integer;
+    end if;
+    return postern._take_place(limiter, '', v_burst, v_step);
+end
+$$;
+
+comment on function postern._take_quota(text, text) is
+'Takes a place in a quota that all clients share: N an hour, or N refilled by one every duration (N/duration). Null when there was one, else the seconds to wait.
+Called by: functions that mail or text.
+Refuses: never.';
+
+create or replace function postern._send_mail(
+    kind text,
+    link_type text,
+    recipient text,
+    owner_id uuid,
+    envelope postern.envelope,
+    expires_in integer,
+    request_id text,
+    more jsonb default '{}')
+returns void
+language plpgsql
+as $$
+begin
+    insert into auth.outbox (id, channel, kind, recipient, user_id, payload, sealed, expires_at, request_id)
+    select
+        (envelope).outbox_id, 'email', _send_mail.kind, _send_mail.recipient, u.id,
+        jsonb_build_object(
+            'link_type', link_type,
+            'email', coalesce(u.email, ''),
+            'redirect_to', (envelope).redirect_to,
+            'languages', concat_ws(',', u.raw_user_meta_data ->> 'locale', (envelope).languages),
+            'link_host', (envelope).link_host,
+            'data', coalesce(nullif(u.raw_user_meta_data, 'null'), '{}')) || more,
+        (envelope).sealed, now() + make_interval(secs => expires_in), _send_mail.request_id
+    from auth.users u
+    where u.id = owner_id;
+end
+$$;
+
+comment on function postern._send_mail(text, text, text, uuid, postern.envelope, integer, text, jsonb) is
+'Queues a mail in the transaction that it announces (DESIGN 9). more holds what only some templates show.
+Called by: every function that mails.
+Refuses: never.';
+
+create or replace function postern.claim_outbox(worker text, row_limit integer default 20, lease_seconds integer default 60)
+returns json
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    v_rows json;
+begin
+    -- What nobody needs any more is not sent late.
+    update auth.outbox o
+    set state = 'expired', sealed = null
+    where o.id in (
+        select e.id from auth.outbox e
+        where e.state = 'queued' and e.next_attempt_at <= now() and e.expires_at <= now()
+        order by e.next_attempt_at limit 1000
+        for update skip locked);
+
+    with claimed as (
+        update auth.outbox o
+        set attempts = o.attempts + 1, leased_by = worker,
+            next_attempt_at = now() + make_interval(secs => lease_seconds)
+        where o.id in (
+            select d.id
+            from auth.outbox d
+            where d.state = 'queued' and d.next_attempt_at <= now()
+            order by d.next_attempt_at
+            limit row_limit
+            for update skip locked)
+        returning o.id, o.channel, o.kind, o.recipient, o.user_id, o.payload, encode(o.sealed, 'base64') as sealed, o.attempts)
+    select coalesce(json_agg(c), '[]') into v_rows from claimed c;
+    return json_build_object('v', (select g.version from auth.settings g), 'body', v_rows);
+end
+$$;
+
+comment on function postern.claim_outbox(text, integer, integer) is
+'Claims queued mail and SMS for a worker, for lease_seconds: whoever does not report by then is taken to be gone, and the row is free again. Expires what is too late.
+Called by: the gateway''s workers.
+Refuses: never.';
+
+create or replace function postern.record_delivery(
+    outbox_id uuid,
+    worker text,
+    outcome text,
+    reply text default null)
+returns json
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    update auth.outbox o
+    set state = case
+            when outcome = 'sent' then 'sent'
+            when outcome = 'refused' or o.attempts >= 12 then 'dead'
+            else 'queued' end,
+        sent_at = case when outcome = 'sent' then now() end,
+        sealed = case when outcome = 'retry' and o.attempts < 12 then o.sealed end,
+        leased_by = null,
+        last_reply = left(reply, 1000),
+        -- 5 s, 10 s, 20 s … at most an hour, each with up to a fifth more, so that a relay that comes back is not rushed.
+        next_attempt_at = now()
+            + least(interval '5 seconds' * power(2, o.attempts - 1), interval '1 hour') * (1 + random() / 5)
+    where o.id = outbox_id and o.state = 'queued' and o.leased_by = worker;
+    return json_build_object('v', (select g.version from auth.settings g), 'body', json_build_object('recorded', found));
+end
+$$;
+
+comment on function postern.record_delivery(uuid, text, text, text) is
+'Notes what became of a claimed mail or SMS: sent, retry (later, with growing distance; given up after 12 attempts) or refused (for good); reply is what the relay said. Secrets go with the last state.
+Called by: the gateway''s workers.
+Refuses: never; a row that another worker has claimed meanwhile is left alone.';
