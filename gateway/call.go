@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -170,17 +174,25 @@ func (s *Server) queryLimited(deadline time.Time, sql string, args ...any) ([]by
 }
 
 func (s *Server) withConn(deadline time.Time, use func(context.Context, *pgxpool.Conn) ([]byte, error)) (raw []byte, err error) {
+	// Every connection of the pool may have died with the server, and each is noticed only when it is used.
 	const tries = 3
-	for try := 1; ; try++ {
+	for failed, dead := 0, 0; ; {
 		conn, err := s.acquire(deadline)
 		if err != nil {
 			return nil, err
 		}
 		raw, err = s.useUntil(deadline, conn, use)
-		if err == nil {
+		switch {
+		case err == nil:
 			return raw, nil
+		case !time.Now().Before(deadline) || !repeatable(err):
+			return nil, err
+		case serverGone(err):
+			dead++
+		default:
+			failed++
 		}
-		if try == tries || !time.Now().Before(deadline) || !repeatable(err) {
+		if failed == tries || dead > s.config.PoolSize+tries {
 			return nil, err
 		}
 	}
@@ -208,11 +220,16 @@ func (s *Server) useUntil(
 }
 
 func (s *Server) acquire(deadline time.Time) (*pgxpool.Conn, error) {
-	ctx, cancel := context.WithDeadline(context.Background(), earlier(deadline, time.Now().Add(s.config.PoolWait)))
+	now := time.Now()
+	if !now.Before(deadline) {
+		return nil, os.ErrDeadlineExceeded
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), earlier(deadline, now.Add(s.config.PoolWait)))
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return nil, &unavailableError{cause: err}
+		stat := s.pool.Stat()
+		return nil, &unavailableError{cause: err, isFull: stat.AcquiredConns() >= stat.MaxConns()}
 	}
 	return conn, nil
 }
@@ -225,7 +242,10 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // unavailableError says that no connection to the database was to be had.
-type unavailableError struct{ cause error }
+type unavailableError struct {
+	cause  error
+	isFull bool // all connections were in use
+}
 
 func (e *unavailableError) Error() string { return "no database connection: " + e.cause.Error() }
 func (e *unavailableError) Unwrap() error { return e.cause }
@@ -240,12 +260,23 @@ func sqlState(err error) string {
 func readOnly(err error) bool { return sqlState(err) == "25006" }
 
 func repeatable(err error) bool {
-	switch code := sqlState(err); code {
-	case "40P01", "40001", "25006", "57P01", "57P02":
+	switch sqlState(err) {
+	case "40P01", "40001", "25006":
 		return true
-	default:
-		return code == "" && pgconn.SafeToRetry(err)
 	}
+	return serverGone(err)
+}
+
+// serverGone reports whether a connection turned out to be dead before the statement could do anything.
+func serverGone(err error) bool {
+	code := sqlState(err)
+	return code == "57P01" || code == "57P02" || code == "" && pgconn.SafeToRetry(err)
+}
+
+// connectionLost reports whether the connection broke while the statement was under way: nobody knows what became of it.
+func connectionLost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // databaseAway tells an unreachable or overloaded database from a failing statement.
@@ -260,5 +291,5 @@ func databaseAway(err error) bool {
 		return false
 	}
 	_, ok := errors.AsType[*pgconn.ConnectError](err)
-	return ok || pgconn.SafeToRetry(err)
+	return ok || pgconn.SafeToRetry(err) || connectionLost(err)
 }

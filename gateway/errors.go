@@ -150,10 +150,15 @@ func classify(err error) *refusal {
 		return refuse(http.StatusConflict, "conflict",
 			"Too many concurrent token refresh requests on the same session or refresh token")
 	case databaseAway(err):
-		e := refuse(http.StatusServiceUnavailable, "service_unavailable", "The database cannot be reached, please retry after a moment")
+		message := "The database cannot be reached, please retry after a moment"
+		if away, ok := errors.AsType[*unavailableError](err); ok && away.isFull {
+			message = "All connections to the database are in use, please retry after a moment"
+		}
+		e := refuse(http.StatusServiceUnavailable, "service_unavailable", message)
 		e.RetryAfter = 1
 		return e
-	case pg != nil && pg.Code == "57014", errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case pg != nil && pg.Code == "57014", errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return refuse(http.StatusGatewayTimeout, "request_timeout",
 			"Processing this request timed out, please retry after a moment.")
 	case pg != nil && argumentError(pg):

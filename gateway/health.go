@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,6 +40,8 @@ func (s *Server) checkSchema(deadline time.Time) error {
 		return fmt.Errorf("the database has no Postern schema: run `postern migrate` or `tern migrate -m sql`")
 	} else if databaseAway(err) {
 		return errors.New("DATABASE_URL: the database cannot be reached: " + connectProblem(err))
+	} else if sqlState(err) == "42501" {
+		return errors.New("DATABASE_URL: permission denied for Postern's functions: connect as postern_gateway")
 	} else if err != nil {
 		return fmt.Errorf("asking for the schema version: %w", err)
 	}
@@ -62,11 +65,9 @@ func connectProblem(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no connection became free in time"
 	}
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err.Error()
-		}
-		err = inner
+	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		err = connect.Unwrap()
 	}
+	// pgx tries every address and joins what went wrong, a line each.
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }

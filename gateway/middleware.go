@@ -24,6 +24,7 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 	allowed := append([]string{
 		"Accept", "Authorization", "Content-Type", "X-Client-IP", "X-Client-Info", "X-JWT-AUD", "x-use-cookie",
 		"X-Supabase-Api-Version",
+		"apikey", // supabase-js sends it; the reference leaves it to an API gateway in front
 	}, s.config.CORSAllowedHeaders...)
 	crossOrigin := cors.New(cors.Options{
 		AllowedOrigins:   []string{"*"},

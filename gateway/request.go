@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -114,7 +115,36 @@ type object map[string]any
 func (o *object) UnmarshalJSON(raw []byte) error {
 	decoder := json.NewDecoder(strings.NewReader(string(raw)))
 	decoder.UseNumber()
-	return decoder.Decode((*map[string]any)(o))
+	if err := decoder.Decode((*map[string]any)(o)); err != nil {
+		return err
+	}
+	_, err := spelledOut(map[string]any(*o))
+	return err
+}
+
+// spelledOut replaces numbers with an exponent by floating-point ones, as the reference reads them: PostgreSQL would write all of
+// their zeros, a megabyte for a few bytes.
+func spelledOut(value any) (any, error) {
+	var err error
+	switch typed := value.(type) {
+	case map[string]any:
+		for name, member := range typed {
+			if typed[name], err = spelledOut(member); err != nil {
+				return nil, err
+			}
+		}
+	case []any:
+		for i, element := range typed {
+			if typed[i], err = spelledOut(element); err != nil {
+				return nil, err
+			}
+		}
+	case json.Number:
+		if strings.ContainsAny(string(typed), "eE") {
+			return typed.Float64()
+		}
+	}
+	return value, nil
 }
 
 // argument is the object as a jsonb argument, NULL when it was absent.
@@ -180,8 +210,17 @@ func (s *Server) limiterKey(q *request) any {
 		return nil
 	}
 	first, _, _ := strings.Cut(q.r.Header.Get(s.config.RateLimitHeader), ",")
-	return text(storable(strings.TrimSpace(first)))
+	key := storable(strings.TrimSpace(first))
+	if len(key) > longestKey {
+		// An index takes no more; its hash tells clients apart as well.
+		sum := sha256.Sum256([]byte(key))
+		key = hex.EncodeToString(sum[:])
+	}
+	return text(key)
 }
+
+// longestKey is the longest text that limits count by as it is, in bytes.
+const longestKey = 200
 
 // userAgent is the client's name for itself, as text that PostgreSQL takes.
 func userAgent(q *request) any { return text(storable(q.r.UserAgent())) }
@@ -193,6 +232,9 @@ func storable(value string) string {
 	}
 	return strings.ReplaceAll(strings.ToValidUTF8(value, "?"), "\x00", "?")
 }
+
+// longestAudience is the longest aud that an account can have, in bytes.
+const longestAudience = 255
 
 // audience is the requested audience (contract core.md 1.9): the header, else the bearer token's unless its role is an
 // administrator's, else NULL, for which SQL takes the configured one.

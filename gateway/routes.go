@@ -151,6 +151,9 @@ func (s *Server) methods(routes []route) http.Handler {
 
 func (s *Server) serve(w http.ResponseWriter, q *request, found route) {
 	err := s.authorize(q, found.guard)
+	if len(q.r.Header.Get("X-JWT-AUD")) > longestAudience {
+		err = refuse(http.StatusBadRequest, "validation_failed", "X-JWT-AUD cannot be longer than 255 bytes")
+	}
 	var answer *response
 	if err == nil {
 		answer, err = found.handle(s, q)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/postern-auth/postern/gateway/config"
@@ -91,7 +92,24 @@ func connect(ctx context.Context, cfg *config.Config) (*pgxpool.Pool, error) {
 	if pool.ConnConfig.RuntimeParams["application_name"] == "" {
 		pool.ConnConfig.RuntimeParams["application_name"] = "postern"
 	}
+	if pool.ConnConfig.User != gatewayRole {
+		pool.AfterConnect = limitSession
+	}
 	return pgxpool.NewWithConfig(ctx, pool)
+}
+
+// gatewayRole has its timeouts set on the role, which poolers respect.
+const gatewayRole = "postern_gateway"
+
+// limitSession gives a session of another role the timeouts of the gateway's own, where it has none (DESIGN 6).
+func limitSession(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `select
+		case current_setting('lock_timeout') when '0' then set_config('lock_timeout', '2s', false) end,
+		case current_setting('statement_timeout') when '0' then set_config('statement_timeout', '10s', false) end`)
+	if err != nil {
+		return fmt.Errorf("limiting the session: %w", err)
+	}
+	return nil
 }
 
 // prepare checks the database before the first request and agrees with it on the policy.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -116,6 +117,13 @@ func (p *passwordProblem) explain(err error) error {
 
 // hash makes the stored form of a new password, in the hashing lane.
 func (s *Server) hash(q *request, plain string) (hash string, err error) {
-	laneErr := s.hashing.Do(q.r.Context(), s.clientAddress(q.r).String(), func() { hash, err = password.Hash(plain) })
+	laneErr := s.inLane(q, func() { hash, err = password.Hash(plain) })
 	return hash, errors.Join(laneErr, err)
+}
+
+// inLane runs a job in the hashing lane, unless the client goes or the request's time ends before its turn.
+func (s *Server) inLane(q *request, job func()) error {
+	ctx, cancel := context.WithDeadline(q.r.Context(), q.deadline)
+	defer cancel()
+	return s.hashing.Do(ctx, s.clientAddress(q.r).String(), job)
 }

@@ -80,7 +80,7 @@ func (s *Server) compare(q *request, hash, plain string) (check passwordCheck, e
 	if stored == "" {
 		stored = password.DummyHash()
 	}
-	laneErr := s.hashing.Do(q.r.Context(), s.clientAddress(q.r).String(), func() {
+	laneErr := s.inLane(q, func() {
 		var rehash bool
 		check.valid, rehash, err = password.Verify(stored, plain)
 		if errors.Is(err, password.ErrUnusable) {

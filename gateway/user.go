@@ -104,7 +104,7 @@ func (s *Server) changePassword(q *request, plain, current string, limiterKey an
 		return passwordChange{}, err
 	}
 	change := passwordChange{stored: found.PasswordHash}
-	laneErr := s.hashing.Do(q.r.Context(), s.clientAddress(q.r).String(), func() {
+	laneErr := s.inLane(q, func() {
 		if err = change.compare(plain, current); err == nil && !change.isSame {
 			change.hash, err = password.Hash(plain)
 		}

@@ -35,7 +35,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		ExitErrHandler:  func(*cli.Context, error) {},
 		HideHelpCommand: true,
 		Metadata:        map[string]any{"environ": environ},
-		Commands: []*cli.Command{
+		Commands: withoutArguments([]*cli.Command{
 			serveCommand(environ, stderr),
 			migrateCommand(environ),
 			handBackCommand(environ),
@@ -44,7 +44,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 			tokenCommand(),
 			healthCommand(environ),
 			versionCommand(),
-		},
+		}),
 	}
 	return app.RunContext(ctx, args)
 }

@@ -40,6 +40,9 @@ func migrateCommand(environ []string) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.IsSet("to") && c.Int("to") < 0 {
+				return fmt.Errorf("--to: %d is not a schema version", c.Int("to"))
+			}
 			if c.Bool("check") {
 				return migrateCheck(c.Context, url.Reveal(), c.App.Writer)
 			}
@@ -70,18 +73,46 @@ func migrateTo(ctx context.Context, dsn string, target int, stdout io.Writer) er
 	})
 }
 
+// migrateCheck compares versions and changes nothing, not even by making a version table.
 func migrateCheck(ctx context.Context, dsn string, stdout io.Writer) error {
-	return withMigrator(ctx, dsn, func(migrator *tern.Migrator) error {
-		current, err := migrator.GetCurrentVersion(ctx)
-		if err != nil {
-			return explainMigration(err)
-		}
-		if newest := len(migrator.Migrations); int(current) != newest {
-			return fmt.Errorf("the database is at schema version %d, this release has %d: run `postern migrate` or `tern migrate -m sql`", current, newest)
-		}
-		_, err = fmt.Fprintf(stdout, "schema version %d, nothing to do\n", current)
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return explainConnection(err)
+	}
+	defer conn.Close(ctx) //nolint:errcheck // only read
+	current, err := currentVersion(ctx, conn)
+	if err != nil {
 		return err
-	})
+	}
+	newest, err := latestMigration()
+	switch {
+	case err != nil:
+		return err
+	case current < newest:
+		return fmt.Errorf("the database is at schema version %d, this release has %d: run `postern migrate` or `tern migrate -m sql`", current, newest)
+	case current > newest:
+		return fmt.Errorf("the database is at schema version %d, newer than this release's %d: use a newer release", current, newest)
+	}
+	_, err = fmt.Fprintf(stdout, "schema version %d, nothing to do\n", current)
+	return err
+}
+
+// currentVersion reads the version where it is kept; 0 where Postern was never installed.
+func currentVersion(ctx context.Context, conn *pgx.Conn) (version int, err error) {
+	for _, table := range []string{publicVersionTable, authVersionTable} {
+		var exists bool
+		if err := conn.QueryRow(ctx, `select to_regclass($1) is not null`, table).Scan(&exists); err != nil {
+			return 0, fmt.Errorf("looking for the version table: %w", err)
+		}
+		if !exists {
+			continue
+		}
+		if err := conn.QueryRow(ctx, `select coalesce(max(version), 0) from `+table).Scan(&version); err != nil {
+			return 0, explainMigration(err)
+		}
+		return version, nil
+	}
+	return 0, nil
 }
 
 func withMigrator(ctx context.Context, dsn string, do func(*tern.Migrator) error) error {
@@ -165,5 +196,8 @@ func explainConnection(err error) error {
 	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 		return errors.New("DATABASE_URL: not a PostgreSQL connection URL")
 	}
-	return fmt.Errorf("DATABASE_URL: the database cannot be reached: %w", err)
+	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		err = connect.Unwrap()
+	}
+	return errors.New("DATABASE_URL: the database cannot be reached: " + strings.ReplaceAll(err.Error(), "\n", "; "))
 }

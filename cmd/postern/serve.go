@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -45,14 +47,13 @@ func serveGateway(ctx context.Context, environ []string, logs io.Writer, ready f
 		return err
 	}
 	collectRarely(environ)
-	cores := runBesideHashing(environ)
 	latest, err := latestMigration()
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	server, err := gateway.New(ctx, cfg, gateway.Options{
-		Version: versionText(), SchemaVersion: latest, HashingWorkers: cores, Log: log,
+		Version: versionText(), SchemaVersion: latest, HashingWorkers: hashingWorkers(), Log: log,
 	})
 	if err != nil {
 		return err
@@ -105,15 +106,12 @@ func collectRarely(environ []string) {
 	debug.SetMemoryLimit(limit)
 }
 
-// runBesideHashing lets Go run twice as many threads as there are cores, and returns the number of cores: that many threads may
+// hashingWorkers lets Go run twice as many threads as there are cores, once, and returns the number of cores: that many threads may
 // hash passwords, at a low priority, and must not hold up the others. GOMAXPROCS in the environment wins.
-func runBesideHashing(environ []string) int {
+var hashingWorkers = sync.OnceValue(func() int {
 	cores := runtime.GOMAXPROCS(0)
-	for _, entry := range environ {
-		if strings.HasPrefix(entry, "GOMAXPROCS=") {
-			return cores
-		}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(2 * cores)
 	}
-	runtime.GOMAXPROCS(2 * cores)
 	return cores
-}
+})

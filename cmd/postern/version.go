@@ -23,9 +23,10 @@ func versionText() string {
 
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "version",
-		Usage:     "print the version, and the schema version it needs",
-		UsageText: "postern version",
+		Name:        "version",
+		Usage:       "print the version, and the schema version it needs",
+		Description: "The schema version is the number of the last migration in this program.",
+		UsageText:   "postern version",
 		Action: func(c *cli.Context) error {
 			latest, err := latestMigration()
 			if err != nil {

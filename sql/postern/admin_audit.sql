@@ -5,7 +5,7 @@ create or replace function postern.admin_list_audit_log(
     query text default null)
 returns json
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_refused json := postern._check_admin(admin_list_audit_log.caller);

@@ -1,7 +1,7 @@
 create or replace function postern.admin_get_user(caller postern.caller, user_id text)
 returns json
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_refused json := coalesce(postern._check_admin(admin_get_user.caller), postern._check_known(admin_get_user.user_id));
@@ -74,6 +74,8 @@ begin
         nullif(admin_create_user.audience, ''), nullif((admin_create_user.caller).audience, ''), v_settings.jwt_aud);
 
     begin
+        perform postern._check_length('role', admin_create_user.role);
+        perform postern._check_length('aud', admin_create_user.audience);
         if coalesce(admin_create_user.email, '') = '' and coalesce(admin_create_user.phone, '') = '' then
             perform postern._refuse(400, 'validation_failed', 'Cannot create a user without either an email or phone');
         end if;
@@ -117,6 +119,22 @@ comment on function postern.admin_create_user(postern.caller, text, text, text, 
 'Creates an account on behalf of an administrator, confirmed where asked, without mail, hooks or limits (contract admin.md 4). ban: how long from now, zero for none.
 Called by: POST /admin/users.
 Refuses: what _check_admin refuses (403); validation_failed (400); email_exists, phone_exists (422); unique violations and errors of users'' triggers.';
+
+create or replace function postern._check_length(name text, value text)
+returns void
+language plpgsql
+as $$
+begin
+    if length(value) > 255 then
+        perform postern._refuse(400, 'validation_failed', format('%s cannot be longer than 255 characters', name));
+    end if;
+end
+$$;
+
+comment on function postern._check_length(text, text) is
+'Whether a text fits the columns of auth.users.
+Called by: the admin_ functions.
+Refuses: validation_failed (400) - longer than 255 characters.';
 
 create or replace function postern._new_user_id(text_value text)
 returns uuid
@@ -187,7 +205,7 @@ begin
     set email_confirmed_at = case when email_confirm then now() else u.email_confirmed_at end,
         phone_confirmed_at = case when phone_confirm then now() else u.phone_confirmed_at end,
         raw_user_meta_data = case when email_confirm
-            then coalesce(nullif(u.raw_user_meta_data, 'null'), '{}') || '{"email_verified": true}'
+            then case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
             else u.raw_user_meta_data end,
         raw_app_meta_data = case when app_metadata is not null
             then postern._merge_metadata(u.raw_app_meta_data, app_metadata)
@@ -242,6 +260,7 @@ begin
     select * into strict v_settings from auth.settings;
 
     begin
+        perform postern._check_length('role', admin_update_user.role);
         if coalesce(admin_update_user.email, '') <> '' then
             v_email := postern._email(admin_update_user.email);
         end if;

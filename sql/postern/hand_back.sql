@@ -1,22 +1,23 @@
 create or replace function postern.hand_back_sessions(session_ids uuid[], keys text[])
 returns integer
 language plpgsql security definer
-set search_path = ''
+set search_path = auth, pg_temp
 as $$
 declare
     v_count integer;
 begin
-    -- A session that Supabase Auth opened and that was not refreshed here still has its own key; a revoked one gets none.
+    -- A session that Supabase Auth opened and that was not continued here keeps its own key; a revoked one gets none.
     update auth.sessions s
     set refresh_token_hmac_key = k.key, refresh_token_counter = t.counter
     from unnest(hand_back_sessions.session_ids, hand_back_sessions.keys) as k (session_id, key)
     join lateral (
-        select r.counter, r.revoked
+        select r.counter, r.revoked, r.token
         from auth.refresh_tokens r
         where r.session_id = k.session_id
         order by r.id desc
         limit 1) t on true
-    where s.id = k.session_id and not t.revoked and s.refresh_token_hmac_key is null;
+    where s.id = k.session_id and not t.revoked
+        and (s.refresh_token_hmac_key is null or t.token is null);
     get diagnostics v_count = row_count;
     return v_count;
 end
@@ -30,7 +31,7 @@ Refuses: never.';
 create or replace function postern.clear_one_time_tokens()
 returns void
 language plpgsql security definer
-set search_path = ''
+set search_path = auth, pg_temp
 as $$
 begin
     delete from auth.one_time_tokens;

@@ -44,16 +44,32 @@ set local client_min_messages = warning;
 -- Functions of this installation carry its transaction's id.
 do $$
 declare
-    v_function regprocedure;
+    v_function record;
+    v_dropped boolean := true;
+    v_problem text;
 begin
-    for v_function in
-        select p.oid
-        from pg_catalog.pg_proc p
-        where p.pronamespace = 'postern'::regnamespace
-            and p.xmin <> pg_catalog.pg_current_xact_id()::xid
-    loop
-        execute format('drop function %s', v_function);
+    -- In rounds: an old function may be used by another old one.
+    while v_dropped loop
+        v_dropped := false;
+        v_problem := null;
+        for v_function in
+            select p.oid::regprocedure as signature
+            from pg_catalog.pg_proc p
+            where p.pronamespace = 'postern'::regnamespace
+                and p.xmin <> pg_catalog.pg_current_xact_id()::xid
+        loop
+            begin
+                execute format('drop routine %s', v_function.signature);
+                v_dropped := true;
+            exception when dependent_objects_still_exist then
+                get stacked diagnostics v_problem = pg_exception_detail;
+            end;
+        end loop;
     end loop;
+    if v_problem is not null then
+        raise exception 'functions that are no longer part of Postern are in use'
+            using errcode = 'dependent_objects_still_exist', detail = v_problem;
+    end if;
 end
 $$;
 
@@ -72,6 +88,8 @@ begin
         where p.pronamespace = 'postern'::regnamespace
     loop
         execute format('revoke all on function %s from public', v_function.signature);
+        -- Default privileges of the owner may have given it to the roles of clients; what an administrator granted to others stays.
+        execute format('revoke all on function %s from anon, authenticated, service_role, authenticator', v_function.signature);
         if not v_function.is_private then
             execute format('grant execute on function %s to postern_gateway', v_function.signature);
         end if;

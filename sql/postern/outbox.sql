@@ -84,7 +84,7 @@ begin
             'redirect_to', (envelope).redirect_to,
             'languages', concat_ws(',', u.raw_user_meta_data ->> 'locale', (envelope).languages),
             'link_host', (envelope).link_host,
-            'data', coalesce(nullif(u.raw_user_meta_data, 'null'), '{}')) || more,
+            'data', case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end) || more,
         (envelope).sealed, now() + make_interval(secs => expires_in), _send_mail.request_id
     from auth.users u
     where u.id = owner_id;
@@ -99,7 +99,7 @@ Refuses: never.';
 create or replace function postern.claim_outbox(worker text, row_limit integer default 20, lease_seconds integer default 60)
 returns json
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rows json;
@@ -142,7 +142,7 @@ create or replace function postern.record_delivery(
     reply text default null)
 returns json
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     update auth.outbox o

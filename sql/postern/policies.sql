@@ -50,7 +50,7 @@ Refuses: raises an error when the caller may not take the role anon.';
 create or replace function postern._impersonation_claims(who text)
 returns json
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user record;

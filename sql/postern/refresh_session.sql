@@ -104,7 +104,10 @@ declare
     v_problem text;
 begin
     select * into strict v_settings from auth.settings;
-    select s.* into strict v_session from auth.sessions s where s.id = _session_refusal.session_id;
+    select s.* into v_session from auth.sessions s where s.id = _session_refusal.session_id;
+    if not found then
+        return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
+    end if;
     v_problem := postern._session_problem(
         v_settings, v_session.not_after, v_session.created_at, v_session.refreshed_at, v_session.aal, v_session.user_id);
     if v_problem is null and v_settings.sessions_single_per_user
@@ -136,6 +139,7 @@ as $$
 declare
     v_settings auth.settings;
     v_live record;
+    v_is_recent boolean;
 begin
     select * into strict v_settings from auth.settings;
     -- The row locks settle requests that present old tokens of one session at once: each sees what the others decided.
@@ -156,6 +160,8 @@ begin
         return;
     end if;
 
+    v_is_recent := v_settings.security_refresh_token_reuse_interval > 0
+        and now() - v_live.updated_at <= make_interval(secs => v_settings.security_refresh_token_reuse_interval);
     counter := v_live.counter;
     refused := postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
     if v_live.revoked then
@@ -166,11 +172,9 @@ begin
         counter := v_live.counter + 1;
         refused := null;
     elsif presented = v_live.counter - 1 then
-        reuse := 'fail-to-save';
+        reuse := case when v_is_recent then 'concurrent-refresh,fail-to-save' else 'fail-to-save' end;
         refused := null;
-    elsif v_settings.security_refresh_token_reuse_interval > 0
-        and now() - v_live.updated_at <= make_interval(secs => v_settings.security_refresh_token_reuse_interval)
-    then
+    elsif v_is_recent then
         reuse := 'concurrent-refresh';
         refused := null;
     elsif v_settings.security_refresh_token_allow_reuse and v_settings.security_refresh_token_algorithm_version = 2 then
@@ -250,13 +254,15 @@ begin
                 when v_presented.id = v_live.id then 0
                 -- A sibling that was live too, or the direct parent of a token not used yet: the current token again.
                 when not v_presented.revoked then v_live.counter - 1
-                when v_live.counter = 0 and v_live.parent = v_presented.token then -1
+                when v_live.counter = 0 and v_live.parent in (refresh_adopted_session.token, token_digest) then -1
                 else least(v_live.counter, 0) - 2
             end;
             v_answer := postern.refresh_session(v_presented.session_id, v_counter, v_caller);
             if v_answer -> 'session' is not null then
                 update auth.refresh_tokens t set token = token_digest
                 where t.id = v_presented.id and t.token = refresh_adopted_session.token;
+                update auth.refresh_tokens t set parent = token_digest
+                where t.session_id = v_presented.session_id and t.parent = refresh_adopted_session.token;
             end if;
             return v_answer;
         end if;
@@ -266,9 +272,13 @@ begin
         where s.id = refresh_adopted_session.session_id
         for no key update;
         if v_session.refresh_token_hmac_key is not null then
+            if v_session.refresh_token_hmac_key !~ '^[A-Za-z0-9_-]{43}$' then
+                -- Encrypted with a key that Postern does not have, or damaged.
+                return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
+            end if;
             -- Digests are compared, so that the time taken says nothing about the MAC.
-            if sha256(substr(postern._hmac_sha256(
-                postern._base64url_decode(v_session.refresh_token_hmac_key), signed), 1, 16)) <> sha256(mac)
+            if not coalesce(sha256(mac) = sha256(substr(postern._hmac_sha256(
+                postern._base64url_decode(v_session.refresh_token_hmac_key), signed), 1, 16)), false)
             then
                 return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
             end if;
@@ -276,9 +286,9 @@ begin
                 instance_id, user_id, session_id, revoked, counter, created_at, updated_at)
             select
                 '00000000-0000-0000-0000-000000000000', v_session.user_id, v_session.id, false,
-                v_session.refresh_token_counter, v_session.created_at,
+                coalesce(v_session.refresh_token_counter, 0), v_session.created_at,
                 coalesce(v_session.refreshed_at at time zone 'UTC', v_session.created_at)
-            where not exists (select from auth.refresh_tokens t where t.session_id = v_session.id);
+            where not exists (select from auth.refresh_tokens t where t.session_id = v_session.id and t.token is null);
         elsif not exists (
             select from auth.refresh_tokens t
             where t.session_id = refresh_adopted_session.session_id and t.parent = token_digest)
@@ -295,7 +305,7 @@ begin
             update auth.sessions s set refresh_token_hmac_key = null, refresh_token_counter = null
             where s.id = refresh_adopted_session.session_id;
             update auth.refresh_tokens t set parent = token_digest
-            where t.session_id = refresh_adopted_session.session_id;
+            where t.session_id = refresh_adopted_session.session_id and t.token is null;
         elsif v_answer #>> '{error,code}' = 'refresh_token_already_used'
             and v_session.refresh_token_hmac_key is not null
             and v_settings.security_refresh_token_rotation_enabled

@@ -1,10 +1,10 @@
 create or replace function postern.schema_version()
 returns integer
 language plpgsql immutable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return 15;
+    return 17;
 end
 $$;
 

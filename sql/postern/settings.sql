@@ -1,7 +1,7 @@
 create or replace function postern.get_settings()
 returns json
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -19,14 +19,14 @@ Refuses: never.';
 create or replace function postern.apply_environment(environment jsonb)
 returns json
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settings auth.settings;
     v_default text;
     v_name text;
     v_value jsonb;
-    v_changes jsonb := jsonb '[]';
+    v_changes jsonb;
 begin
     -- The row lock settles two gateways that start at once.
     select * into strict v_settings from auth.settings for update;
@@ -49,10 +49,14 @@ begin
                 v_name)
             using v_value;
         end if;
-        v_changes := v_changes || jsonb_build_array(jsonb_build_object(
-            'setting', v_name, 'from', to_jsonb(v_settings) -> v_name,
-            'to', (select to_jsonb(g) -> v_name from auth.settings g)));
     end loop;
+
+    select coalesce(jsonb_agg(jsonb_build_object('setting', o.key, 'from', o.value, 'to', n.value) order by o.key), '[]')
+    into v_changes
+    from auth.settings g
+    cross join jsonb_each(to_jsonb(v_settings)) o
+    join jsonb_each(to_jsonb(g)) n on n.key = o.key
+    where o.value is distinct from n.value and o.key not in ('version', 'from_environment');
 
     update auth.settings set from_environment = apply_environment.environment
     where from_environment is distinct from apply_environment.environment;
@@ -68,7 +72,7 @@ Refuses: raises an error for a value that the column''s type or check does not t
 create or replace function postern.tg_settings__bump_version()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if to_jsonb(new) - array['version', 'from_environment'] is distinct from to_jsonb(old) - array['version', 'from_environment'] then

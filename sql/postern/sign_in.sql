@@ -4,7 +4,7 @@ create or replace function postern.find_password(
     caller postern.caller default null)
 returns json
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settings auth.settings;

@@ -141,6 +141,11 @@ begin
     else
         perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', provider));
     end if;
+    if known.invited_at is not null then
+        -- What the inviter wrote about the invited is not for whoever knows the address.
+        return jsonb_build_object('v', settings.version, 'body',
+            postern._user_json(known.id)::jsonb || '{"user_metadata": {}, "identities": []}')::text::json;
+    end if;
     return json_build_object('v', settings.version, 'body', postern._user_json(known.id));
 end
 $$;

@@ -1,7 +1,7 @@
 create or replace function postern.get_user(caller postern.caller)
 returns json
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v record;
@@ -31,7 +31,7 @@ Refuses: user_not_found, session_not_found, user_banned (403).';
 create or replace function postern.find_own_password(caller postern.caller)
 returns json
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settings auth.settings;
@@ -109,8 +109,10 @@ begin
         from auth.users u
         where u.id = (update_user.caller).user_id
         for no key update;
-        if not found then
-            perform postern._refuse(403, 'user_not_found', 'User from sub claim in JWT does not exist');
+        -- What the lock waited for may have been a ban, a deletion or a sign-out.
+        v_refused := postern._check_user(update_user.caller);
+        if v_refused is not null then
+            return v_refused;
         end if;
         select s.* into v_session
         from auth.sessions s
@@ -282,7 +284,7 @@ begin
         perform postern._set_identity(known.id, 'email', jsonb_build_object(
             'email', known.email, 'email_verified', true, 'phone_verified', false));
         update auth.users u
-        set raw_app_meta_data = coalesce(nullif(u.raw_app_meta_data, 'null'), '{}') || (
+        set raw_app_meta_data = case when jsonb_typeof(u.raw_app_meta_data) = 'object' then u.raw_app_meta_data else '{}' end || (
             select jsonb_build_object('provider', p.names -> 0, 'providers', p.names)
             from (
                 select jsonb_agg(i.provider order by i.created_at, i.provider) as names
@@ -314,7 +316,7 @@ begin
     if known.is_anonymous and settings.mailer_autoconfirm then
         update auth.users u
         set email = new_email, email_confirmed_at = now(), is_anonymous = false, updated_at = now(),
-            raw_user_meta_data = coalesce(nullif(u.raw_user_meta_data, 'null'), '{}') || '{"email_verified": true}'
+            raw_user_meta_data = case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
         where u.id = known.id;
         perform postern._set_identity(known.id, 'email', jsonb_build_object(
             'email', new_email, 'email_verified', true, 'phone_verified', false));
@@ -337,7 +339,8 @@ as $$
 begin
     if settings.sms_autoconfirm then
         update auth.users u
-        set phone = new_phone, phone_confirmed_at = now(), is_anonymous = false, updated_at = now()
+        set phone = new_phone, phone_confirmed_at = now(), phone_change = '', phone_change_token = '',
+            is_anonymous = false, updated_at = now()
         where u.id = known.id;
         perform postern._set_identity(known.id, 'phone', jsonb_build_object(
             'phone', new_phone, 'phone_verified', true, 'email_verified', false));

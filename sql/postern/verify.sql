@@ -274,7 +274,7 @@ begin
         email_change_confirm_status = 0, is_anonymous = false,
         email_confirmed_at = coalesce(u.email_confirmed_at, now()),
         raw_user_meta_data = case when u.email_confirmed_at is null
-            then coalesce(nullif(u.raw_user_meta_data, 'null'), '{}') || '{"email_verified": true}'
+            then case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
             else u.raw_user_meta_data end,
         updated_at = now()
     where u.id = known.id;

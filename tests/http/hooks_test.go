@@ -151,6 +151,19 @@ func TestTokenHooksThatAreAccepted(t *testing.T) {
 	}
 }
 
+// Ours: a refused token undoes the sign-up, which the client may repeat then, and anonymous clients see why (differences.md).
+func TestTokenHookThatRefusesUndoesTheSignUp(t *testing.T) {
+	t.Parallel()
+	s := start(t, hookOn...)
+	s.exec(tokenHook(`return '{"error": {"http_code": 403, "message": "not you"}}'`))
+	for _, body := range []string{`{"email": "new@example.com", "password": "correct horse"}`, `{}`} {
+		s.post("/signup", body, "").refused(http.StatusForbidden, "unknown").holds(`{"msg": "not you"}`, false)
+	}
+	if n := s.one(`select count(*) from auth.users`); n != "0" {
+		t.Errorf("%s users", n)
+	}
+}
+
 func TestTokenHookRunsForTwoSecondsAtMost(t *testing.T) {
 	t.Parallel()
 	s := start(t, hookOn...)

@@ -231,6 +231,7 @@ func TestTerminatedBackendsAreNoServerErrors(t *testing.T) {
 		}
 	}
 	s.get("/user", ada.Access).want(http.StatusOK)
+	s.renew(ada.Refresh).want(http.StatusOK) // a slow machine may not have answered one of them
 	if got := s.counter(ada.ID); got != "1" {
 		t.Errorf("counter %s after many presentations of one token", got)
 	}

@@ -26,47 +26,14 @@ func startPgBouncer(t *testing.T, db *pgtest.DB) *pgtest.DB {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
+		program, err = exec.LookPath("/usr/sbin/pgbouncer") // where ordinary users do not look
+	}
+	if err != nil {
 		t.Skip("no pgbouncer on this machine (Debian: apt-get install pgbouncer)")
 	}
-	dsn, err := url.Parse(db.GatewayDSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	password, withPassword := dsn.User.Password()
-	secret := ""
-	if withPassword {
-		secret = " password=" + password
-	}
 	port := freePort(t)
-	dir, err := os.MkdirTemp("", "postern-pgbouncer-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	ini := filepath.Join(dir, "pgbouncer.ini")
-	for path, text := range map[string]string{
-		filepath.Join(dir, "users.txt"): fmt.Sprintf("%q %q\n", "postern_gateway", password),
-		ini: fmt.Sprintf(`[databases]
-%s = host=%s port=%s dbname=%s user=postern_gateway%s
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-pool_mode = transaction
-default_pool_size = 3
-max_client_conn = 200
-auth_type = trust
-auth_file = %s
-`, db.Name, dsn.Hostname(), dsn.Port(), db.Name, secret, port, filepath.Join(dir, "users.txt")),
-	} {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // user postgres reads it
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // and enters it
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, ini)
+	dir := configurePgBouncer(t, db, port)
+	cmd := exec.Command(program, filepath.Join(dir, "pgbouncer.ini"))
 	cmd.Dir = dir
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -98,6 +65,49 @@ auth_file = %s
 		return err == nil && conn.Close() == nil
 	})
 	return &out
+}
+
+// configurePgBouncer writes its files into a new folder, which it returns.
+func configurePgBouncer(t *testing.T, db *pgtest.DB, port int) string {
+	t.Helper()
+	dsn, err := url.Parse(db.GatewayDSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, withPassword := dsn.User.Password()
+	secret := ""
+	if withPassword {
+		secret = " password=" + password
+	}
+	dir, err := os.MkdirTemp("", "postern-pgbouncer-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ini := filepath.Join(dir, "pgbouncer.ini")
+	for path, text := range map[string]string{
+		filepath.Join(dir, "users.txt"): fmt.Sprintf("%q %q\n", "postern_gateway", password),
+		ini: fmt.Sprintf(`[databases]
+%s = host=%s port=%s dbname=%s user=postern_gateway%s
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+pool_mode = transaction
+default_pool_size = 3
+max_client_conn = 200
+auth_type = trust
+auth_file = %s
+`, db.Name, dsn.Hostname(), dsn.Port(), db.Name, secret, port, filepath.Join(dir, "users.txt")),
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // user postgres reads it
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // and enters it
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func postgresUser(t *testing.T) *syscall.Credential {

@@ -181,7 +181,9 @@ func TestImportedHashesSignInAndAreRehashed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			email := name + "@example.com"
-			id := s.post("/admin/users", map[string]any{"email": email, "password_hash": hash, "email_confirm": true}, admin).want(http.StatusOK).text("id")
+			made := s.post("/admin/users", map[string]any{"email": email, "password_hash": hash, "email_confirm": true}, admin).want(http.StatusOK)
+			made.holds(`{"user_metadata": {"email_verified": true}}`, false)
+			id := made.text("id")
 			stored := func() string { return s.one(`select encrypted_password from auth.users where id = $1`, id) }
 			if stored() != hash {
 				t.Fatalf("stored %q", stored())

@@ -138,11 +138,8 @@ func (a *answer) holds(want string, exact bool) {
 	if err := json.Unmarshal([]byte(want), &wanted); err != nil {
 		a.t.Fatalf("the wanted body is not JSON: %v: %s", err, want)
 	}
-	for _, difference := range differences("", wanted, a.json(), exact) {
-		a.t.Errorf("%s %s: %s", a.call.Method, a.call.Path, difference)
-	}
-	if a.t.Failed() {
-		a.t.Logf("the body: %s", a.Raw)
+	if found := differences("", wanted, a.json(), exact); len(found) > 0 {
+		a.t.Errorf("%s %s: %s\nthe body: %s", a.call.Method, a.call.Path, strings.Join(found, "\n"), a.Raw)
 	}
 }
 

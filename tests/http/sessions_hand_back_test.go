@@ -176,11 +176,15 @@ func sameCatalog(t *testing.T, s *server, other *pgtest.DB) {
 	}
 }
 
+// TestDownGivesSupabaseAuthItsRowsBack adopts in two goes, as after an interruption, and goes back twice.
 func TestDownGivesSupabaseAuthItsRowsBack(t *testing.T) {
 	t.Parallel()
-	db := adopted(t)
-	if out, err := runPostern(t, buildPostern(t), []string{"DATABASE_URL=" + db.SuperDSN}, "migrate", "--to", "0"); err != nil {
-		t.Fatalf("migrate --to 0: %v\n%s", err, out)
+	db, program := restored(t), buildPostern(t)
+	for _, args := range [][]string{{"--to", "7"}, {}, {"--to", "0"}, {}, {"--to", "0"}} {
+		out, err := runPostern(t, program, []string{"DATABASE_URL=" + db.SuperDSN}, append([]string{"migrate"}, args...)...)
+		if err != nil {
+			t.Fatalf("migrate %q: %v\n%s", args, err, out)
+		}
 	}
 	after, before := &server{t: t, db: db}, &server{t: t, db: restored(t)}
 	sameCatalog(t, after, before.db)

@@ -153,6 +153,15 @@ func TestSignUpWithAKnownAddress(t *testing.T) {
 			WantBody: `{"id": "{user}", "email": "known@example.com", "user_metadata": {"kept": true, "nick": "<none>"}, "identities": [{"provider": "email"}], "access_token": "<none>"}`,
 		},
 		{
+			Name: "invited, confirmation needed: what the inviter knows does not show", Env: []string{mailUnsure},
+			Given: func(s *server) values {
+				id := s.accountIn("known@example.com", "", false)
+				s.exec(`update auth.users set invited_at = now(), encrypted_password = ''`)
+				return values{"user": id}
+			},
+			Request: again, WantStatus: 200, WantBody: `{"id": "{user}", "user_metadata": {"kept": "<none>"}, "identities": []}`,
+		},
+		{
 			// Ours: no session without the password (differences.md).
 			Name: "unconfirmed, confirmed at once: refused", Given: given("known@example.com", "", false),
 			Request: again, WantStatus: 422, WantAudit: []string{}, Exact: true,

@@ -416,3 +416,29 @@ func TestLogOut(t *testing.T) {
 		{Name: "scopes are matched as written", Given: two, Request: out("?scope=GLOBAL", "{access}"), WantStatus: 400},
 	})
 }
+
+// Accounts that were made with psql hold what the columns allow. Whatever it is, the answer can be read and the token is accepted.
+func TestRowsMadeByHandCanBeRead(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.exec(`insert into auth.users (id, instance_id, aud, role, email, encrypted_password, email_confirmed_at)
+		values (gen_random_uuid(), '00000000-0000-0000-0000-000000000000', 'authenticated', 'authenticated', 'hand@example.com', '` + quickHash + `', now())`)
+	id := s.one(`select id from auth.users`)
+	for _, columns := range []string{
+		"created_at = null, updated_at = null", "created_at = '-infinity', banned_until = '-infinity'", "banned_until = 'infinity'", "raw_user_meta_data = '[1]', raw_app_meta_data = '\"x\"'",
+		"raw_user_meta_data = 'null', raw_app_meta_data = 'null'",
+	} {
+		s.exec(`update auth.users set created_at = now(), updated_at = now(), banned_until = null, raw_user_meta_data = null, raw_app_meta_data = null`)
+		s.exec(`update auth.users set ` + columns)
+		want := `{"id": "` + id + `", "created_at": "<time>", "updated_at": "<time>", "app_metadata": {}, "user_metadata": {}, "identities": "<any>"}`
+		s.get("/admin/users/"+id, s.serviceRole()).want(http.StatusOK).holds(want, false)
+		s.get("/admin/users", s.serviceRole()).want(http.StatusOK).holds(`{"users": [`+want+`]}`, false)
+		if columns == "banned_until = 'infinity'" {
+			s.do(grant(`{"email": "hand@example.com", "password": "wrong"}`)).refused(http.StatusBadRequest, "user_banned")
+			continue
+		}
+		me := s.post("/token?grant_type=refresh_token", map[string]any{"refresh_token": s.open(id).Refresh}, "").want(http.StatusOK).session()
+		s.get("/user", me.Access).want(http.StatusOK).holds(want, false)
+		s.put("/user", `{"data": {"a": 1}}`, me.Access).want(http.StatusOK).holds(`{"user_metadata": {"a": 1}}`, false)
+	}
+}

@@ -111,10 +111,10 @@ select is_empty(
 select is_empty(
     $$
         select signature, config from functions
-         where is_definer
+         where (is_definer or is_trigger)
            and config[1] !~ '(=|, )pg_temp$'
     $$,
-    'definer functions name pg_temp in their search_path, behind everything else');
+    'definer and trigger functions name pg_temp in their search_path, behind everything else');
 
 select is_empty(
     $$ select signature, config from functions where not is_definer and not is_trigger and config is not null $$,
@@ -201,12 +201,14 @@ select is_empty(
 
 -- Tables
 
-select is((select count(*)::integer from tables), 26, '23 tables of Supabase Auth, and settings, rate_limits, adoption');
+select is((select count(*)::integer from tables), 26,
+    '23 tables of Supabase Auth, and settings, rate_limits, adoption');
 
 select is_empty($$ select name from tables where not has_rls $$, 'every table has row level security');
 
 select is_empty(
-    $$ select name from tables where obj_description(oid, 'pg_class') is null $$, 'every table has a comment');
+    $$ select name from tables where obj_description(oid, 'pg_class') is null $$,
+    'every table has a comment');
 
 select is_empty(
     $$
@@ -348,9 +350,11 @@ select is_empty(
         where n.nspname not like 'pg_temp%' and has_schema_privilege('postern_gateway', n.oid, 'create') $$,
     'it may create nothing in any schema');
 
-select ok(not has_schema_privilege('postern_gateway', 'auth', 'usage'), 'it may not even name what is in schema auth');
+select ok(not has_schema_privilege('postern_gateway', 'auth', 'usage'),
+    'it may not even name what is in schema auth');
 select ok(has_schema_privilege('postern_gateway', 'postern', 'usage'), 'it may use schema postern');
-select ok(not has_database_privilege('postern_gateway', current_database(), 'create'), 'it may create no schema');
+select ok(not has_database_privilege('postern_gateway', current_database(), 'create'),
+    'it may create no schema');
 
 select set_eq(
     $$

@@ -1,6 +1,6 @@
 -- postern.admin_list_users, admin_get_user, admin_create_user, admin_update_user, admin_delete_user (contract admin.md 1 to 7).
 begin;
-select plan(131);
+select plan(154);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = '' authenticated ''') \g /dev/null
 create function pg_temp.boss() returns postern.caller language sql as $$ select postern.caller(role => 'service_role') $$;
@@ -26,38 +26,54 @@ select is(pg_temp.refused(f.answer), '403 not_admin: User not allowed', 'not for
     ('update', postern.admin_update_user(postern.caller(role => 'authenticated'), :'ada', role => 'x')),
     ('delete', postern.admin_delete_user(postern.caller(role => 'Service_role'), :'ada')),
     ('audit', postern.admin_list_audit_log(postern.caller(role => 'authenticated')))) f (name, answer);
-select is((postern.admin_get_user(postern.caller(role => 'supabase_admin'), :'ada') -> 'error')::text, null, 'supabase_admin is an admin too');
+select is((postern.admin_get_user(postern.caller(role => 'supabase_admin'), :'ada') -> 'error')::text, null,
+    'supabase_admin is an admin too');
 select pg_temp.set('jwt_admin_roles = ''{chief}''') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), :'ada')), '403 not_admin: User not allowed', 'the list of roles is a setting');
-select is((postern.admin_get_user(postern.caller(role => 'chief'), :'ada') -> 'error')::text, null, 'with another role in it');
+select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), :'ada')), '403 not_admin: User not allowed',
+    'the list of roles is a setting');
+select is((postern.admin_get_user(postern.caller(role => 'chief'), :'ada') -> 'error')::text, null,
+    'with another role in it');
 select pg_temp.set('jwt_admin_roles = ''{}''') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => ''), :'ada')), '403 not_admin: User not allowed', 'an empty list is nobody');
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => ''), :'ada')),
+    '403 not_admin: User not allowed', 'an empty list is nobody');
 select pg_temp.set('jwt_admin_roles = default') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => gen_random_uuid(), session_id => :'session'), :'ada')),
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => gen_random_uuid(), session_id => :'session'),
+    :'ada')),
     '403 user_not_found: User from sub claim in JWT does not exist', 'an admin with a session must exist');
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => gen_random_uuid()), :'ada')),
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => gen_random_uuid()),
+    :'ada')),
     '403 session_not_found: Session from session_id claim in JWT does not exist', 'so must the session');
-select is((postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'), :'ada') -> 'error')::text, null, 'then it is one');
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'authenticated', user_id => :'ada', session_id => :'session'), :'ada')),
+select is((postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'),
+    :'ada') -> 'error')::text,
+    null, 'then it is one');
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'authenticated', user_id => :'ada', session_id => :'session'),
+    :'ada')),
     '403 not_admin: User not allowed', 'if the role is');
 select pg_temp.run('update auth.users set banned_until = ''infinity''') \g /dev/null
-select is((postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'), :'ada') -> 'error')::text, null, 'bans are not looked at');
+select is((postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'),
+    :'ada') -> 'error')::text,
+    null, 'bans are not looked at');
 select pg_temp.run('update auth.users set banned_until = null') \g /dev/null
 select pg_temp.run('update auth.sessions set not_after = now() - interval ''1 s''') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'), :'ada')),
+select is(pg_temp.refused(postern.admin_get_user(postern.caller(role => 'service_role', user_id => :'ada', session_id => :'session'),
+    :'ada')),
     '403 session_expired: Session is no longer valid', 'a session past its end');
 select pg_temp.run('update auth.sessions set not_after = null') \g /dev/null
 
 -- One account
 
 select is(postern.admin_get_user(pg_temp.boss(), :'ada') #>> '{body,email}', 'ada@example.com', 'get');
-select is(postern.admin_get_user(pg_temp.boss(), upper(replace(:'ada', '-', ''))) #>> '{body,id}', :'ada', 'an id in capitals without dashes');
-select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), bad)), '404 validation_failed: user_id must be an UUID', 'not an id: ' || to_json(bad)::text)
+select is(postern.admin_get_user(pg_temp.boss(), upper(replace(:'ada', '-', ''))) #>> '{body,id}', :'ada',
+    'an id in capitals without dashes');
+select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), bad)),
+    '404 validation_failed: user_id must be an UUID', 'not an id: ' || to_json(bad)::text)
   from unnest(array['', 'x', '{' || :'ada' || '}', :'ada' || ' ', E'\n' || :'ada', left(:'ada', 35)]) bad;
 select is(postern.admin_get_user(pg_temp.boss(), null) #>> '{error,status}', '404', 'no id at all');
-select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), gen_random_uuid()::text)), '404 user_not_found: User not found', 'unknown');
+select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), gen_random_uuid()::text)),
+    '404 user_not_found: User not found', 'unknown');
 select pg_temp.run('update auth.users set instance_id = null') \g /dev/null
-select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), :'ada')), '404 user_not_found: User not found', 'of another instance');
+select is(pg_temp.refused(postern.admin_get_user(pg_temp.boss(), :'ada')),
+    '404 user_not_found: User not found', 'of another instance');
 select pg_temp.run('update auth.users set instance_id = ''00000000-0000-0000-0000-000000000000''') \g /dev/null
 
 -- Create: refused, in the contract's order
@@ -124,7 +140,8 @@ select is(pg_temp.refused(f.answer), f.wanted, 'update: ' || f.wanted)
     (postern.admin_update_user(pg_temp.boss(), :'ada', phone => 'x'), '400 validation_failed: Invalid phone number format (E.164 required)'),
     (postern.admin_update_user(pg_temp.boss(), :'ada', ban_problem => 'x'), '400 validation_failed: invalid format for ban duration: x'),
     (postern.admin_update_user(pg_temp.boss(), :'ada', password_problem => '{"status": 422, "code": "weak_password", "message": "w"}'), '422 weak_password: w')) f (answer, wanted);
-select pg_temp.run(format('update auth.users set updated_at = now() - interval ''1 h'' where id = %L', :'ada')) \g /dev/null
+select pg_temp.run(format('update auth.users set updated_at = now() - interval ''1 h''
+        where id = %L', :'ada')) \g /dev/null
 select pg_temp.forget_audit() \g /dev/null
 select postern.admin_update_user(pg_temp.boss(), :'ada', email => '', phone => '', role => ' ') \g /dev/null
 select is(pg_temp.column_of(:'ada', 'updated_at < now()'), 'true', 'nothing to change: updated_at stays');
@@ -135,7 +152,8 @@ select is(:'answer'::jsonb #> '{body,app_metadata}', '{"role": "boss", "provider
 select is(:'answer'::jsonb #>> '{body,role}', 'r', 'the role is trimmed');
 
 select is((postern.admin_update_user(pg_temp.boss(), :'ada', ban => '1 h') #>> '{body,banned_until}')::timestamptz, now() + interval '1 h', 'a ban');
-select is(pg_temp.value(format('select count(*) from auth.sessions where user_id = %L', :'ada')), '1', 'deletes no session');
+select is(pg_temp.value(format('select count(*) from auth.sessions
+        where user_id = %L', :'ada')), '1', 'deletes no session');
 select isnt(postern.admin_update_user(pg_temp.boss(), :'ada', role => 'x') #>> '{body,banned_until}', null, 'stays while nothing is said of it');
 select is(postern.admin_update_user(pg_temp.boss(), :'ada', ban => '0') #>> '{body,banned_until}', null, 'zero lifts it');
 select is((postern.admin_update_user(pg_temp.boss(), :'ada', ban => '-1 h') #>> '{body,banned_until}')::timestamptz, now() - interval '1 h', 'a negative one is in the past');
@@ -155,11 +173,13 @@ select pg_temp.run(format($$ insert into auth.one_time_tokens (id, user_id, toke
 select pg_temp.run(format('update auth.users set confirmation_token = ''c'', recovery_token = ''h'', email_confirmed_at = null where id = %L', :'ada')) \g /dev/null
 select isnt(postern.admin_update_user(pg_temp.boss(), :'ada', email_confirm => true) #>> '{body,email_confirmed_at}', null, 'an address confirmed');
 select is(pg_temp.column_of(:'ada', 'concat_ws('' '', confirmation_token, recovery_token)'), ' h', 'voids the confirmation that was mailed');
-select is(pg_temp.value(format('select count(*) from auth.one_time_tokens where user_id = %L', :'ada')), '0', 'and all codes');
+select is(pg_temp.value(format('select count(*) from auth.one_time_tokens
+        where user_id = %L', :'ada')), '0', 'and all codes');
 select is(postern.admin_update_user(pg_temp.boss(), :'ada', phone_confirm => true) #>> '{body,user_metadata,phone_verified}', null, 'a number confirmed leaves metadata alone');
 select postern.admin_update_user(pg_temp.boss(), :'ada', password_hash => 'new') \g /dev/null
 select is(pg_temp.column_of(:'ada', 'encrypted_password || recovery_token'), 'new', 'a password voids all that was mailed');
-select is(pg_temp.value(format('select count(*) from auth.sessions where user_id = %L', :'ada')), '0', 'and ends all sessions');
+select is(pg_temp.value(format('select count(*) from auth.sessions
+        where user_id = %L', :'ada')), '0', 'and ends all sessions');
 
 select pg_temp.set('external_anonymous_users_enabled = true, experimental_create_email_identity_on_password_set_enabled = true') \g /dev/null
 select postern.sign_up_anonymously() #>> '{user,id}' as anon \gset
@@ -180,20 +200,20 @@ create function pg_temp.listed(answer json) returns text language sql as $$
     select coalesce((select string_agg(right(u ->> 'id', 1), '' order by n) from json_array_elements(answer #> '{body,users}') with ordinality u (u, n)), pg_temp.refused(answer))
 $$;
 select postern.admin_list_users(pg_temp.boss()) as answer \gset
-select is(pg_temp.listed(:'answer'), '6745231', 'newest first; the id settles accounts of one moment');
+select is(pg_temp.listed(:'answer'), '7654321', 'newest first; the id settles accounts of one moment');
 select is((:'answer'::jsonb - '{v,body}'::text[]), '{"total": 7, "page": 1, "per_page": 50}'::jsonb, 'with the total');
 select is(:'answer'::jsonb #>> '{body,aud}', 'authenticated', 'of one audience');
 select is(:'answer'::jsonb #> '{body,users,0,identities}', 'null', 'without identities');
 select is(:'answer'::jsonb #> '{body,users,0,factors}', null, 'and factors');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '2', per_page => '3')), '523', 'a page');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '0', per_page => '3')), '674', 'page 0 is the first');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '', per_page => '')), '6745231', 'empty is absent');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '2', per_page => '3')), '432', 'a page');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '0', per_page => '3')), '765', 'page 0 is the first');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '', per_page => '')), '7654321', 'empty is absent');
 select is(postern.admin_list_users(pg_temp.boss(), page => '9') #>> '{body,users}', '[]', 'past the end');
 select is((postern.admin_list_users(pg_temp.boss(), page => '999999999999999999', per_page => '999999999999999999') -> 'error')::text, null, 'far past it');
 select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => '{created_at asc}')), '1234567', 'oldest first');
 select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => '{"created_at  DESC", " created_at asc "}')), '6745231', 'the first entry counts most');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => '{""}')), '6745231', 'an empty entry is none');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => null)), '6745231', 'so is none');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => '{""}')), '7654321', 'an empty entry is none');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), sort => null)), '7654321', 'so is none');
 select is(pg_temp.refused(f.answer), '400 validation_failed: ' || f.wanted, f.wanted)
   from (values
     (postern.admin_list_users(pg_temp.boss(), sort => '{email}'), 'Bad Sort Parameters: bad field for sort ''email'''),
@@ -209,10 +229,51 @@ select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => 'abc',
 select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), filter => 'user3@')), '3', 'a part of the address');
 select is(postern.admin_list_users(pg_temp.boss(), filter => 'USER3@') #>> '{total}', '0', 'in its case');
 select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), filter => 'fULL 4')), '4', 'a part of the full name in any case');
-select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), filter => 'user_@%.com')), '6745231', 'wildcards count');
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), filter => 'user_@%.com')), '7654321', 'wildcards count');
 select is(postern.admin_list_users(pg_temp.boss(), filter => ''' or true --') #>> '{total}', '0', 'quotes do not');
 select lives_ok($$ select postern.admin_list_users(pg_temp.boss(), filter => E'a\\') $$, 'a backslash at the end of a filter is no server error');
 select is(postern.admin_list_users(postern.caller(role => 'service_role', audience => 'other')) #>> '{total}', '1', 'the request''s audience');
+
+-- List by cursor (contract admin.md 3.2)
+
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), row_limit => '2')), '7654321', 'cursors are switched off at first');
+select pg_temp.set('experimental_cursor_pagination_enabled = true') \g /dev/null
+select is(pg_temp.listed(postern.admin_list_users(pg_temp.boss(), page => '1', row_limit => '2')), '7654321', 'a page number means pages');
+create function pg_temp.walk(row_limit text, sort text[] default '{}', filter text default null) returns text language plpgsql as $$
+declare
+    v_answer json := postern.admin_list_users(pg_temp.boss(), row_limit => row_limit, sort => sort, filter => filter);
+    v_walk text := pg_temp.listed(v_answer);
+begin
+    while (v_answer #>> '{body,pagination,has_more}')::boolean and length(v_walk) < 100 loop
+        v_answer := postern.admin_list_users(pg_temp.boss(), row_limit => row_limit, sort => sort, filter => filter,
+            row_cursor => v_answer #>> '{body,pagination,next_cursor}');
+        v_walk := v_walk || ' ' || pg_temp.listed(v_answer);
+    end loop;
+    return v_walk;
+end
+$$;
+select is(pg_temp.walk('2'), '76 54 32 1', 'two by two, newest first, over accounts of one moment');
+select is(pg_temp.walk('3', '{created_at asc, created_at desc}'), '123 456 7', 'oldest first; only the first entry of sort counts');
+select is(pg_temp.walk('1', '{created_at asc}', 'Full'), '1 2 3 4 5 6 7', 'one by one, filtered');
+select is(pg_temp.walk('7'), '7654321', 'all of them: no cursor to nowhere');
+select is(pg_temp.walk(''), '7654321', '50 by default');
+select postern.admin_list_users(pg_temp.boss(), row_limit => '7') as answer \gset
+select is((:'answer'::jsonb -> 'body') - 'users', '{"aud": "authenticated", "pagination": {"has_more": false}}'::jsonb, 'the last page has no cursor');
+select is(:'answer'::jsonb -> 'total', null, 'nor a total');
+select postern.admin_list_users(pg_temp.boss(), row_limit => '1', sort => '{created_at asc}') as answer \gset
+select is(pg_temp.value(format('select convert_from(postern._base64url_decode(%L), ''UTF8'')', :'answer'::jsonb #>> '{body,pagination,next_cursor}'))::jsonb,
+    '{"created_at": "2030-01-01T00:00:00.000000Z", "id": "00000000-0000-0000-0000-000000000001"}', 'a cursor is time and id of the last row');
+select pg_temp.run($$ insert into auth.users (instance_id, id, aud, created_at)
+    select '00000000-0000-0000-0000-000000000000', gen_random_uuid(), 'many', now() from generate_series(1, 1001) $$) \g /dev/null
+select is(json_array_length(postern.admin_list_users(postern.caller(role => 'service_role', audience => 'many'), row_limit => '100000') #> '{body,users}'), 1000, 'at most 1000 at once');
+select is(pg_temp.refused(postern.admin_list_users(pg_temp.boss(), row_limit => '0')), '400 validation_failed: Bad Pagination Parameters: limit must be greater than 0', 'none at once');
+select matches(pg_temp.refused(postern.admin_list_users(pg_temp.boss(), row_cursor => bad.given)), '^400 validation_failed: Bad Pagination Parameters: invalid cursor' || bad.wanted, 'bad cursor: ' || bad.given)
+  from (values ('!', ' encoding: '), ('a', ''), ('bm90IGpzb24', ': '), ('W10', ': missing id'), ('e30', ': missing id'), ('IngiCg', ': missing id'), ('_w', ': '),
+    (translate(encode('{"id": "00000000-0000-0000-0000-000000000001"}', 'base64'), E'+/=\n', '-_'), ': missing created_at'),
+    (translate(encode('{"id": "x", "created_at": "2030-01-01T00:00:00Z"}', 'base64'), E'+/=\n', '-_'), ': '),
+    (translate(encode('{"id": "00000000-0000-0000-0000-000000000001", "created_at": "soon"}', 'base64'), E'+/=\n', '-_'), ': '),
+    (translate(encode('{"id": "00000000-0000-0000-0000-000000000001", "created_at": "99999999-01-01"}', 'base64'), E'+/=\n', '-_'), ': ')) bad (given, wanted);
+select pg_temp.set('experimental_cursor_pagination_enabled = false') \g /dev/null
 
 -- Delete
 
@@ -233,9 +294,11 @@ $$;
 select is(pg_temp.column_of(:'ada', 'concat_ws('' '', email, phone, email_change, phone_change, encrypted_password, recovery_token, raw_user_meta_data, raw_app_meta_data, deleted_at = now(), banned_until is null)'),
     concat_ws(' ', pg_temp.h(:'ada' || 'ada@example.com'), left(pg_temp.h(:'ada' || '4911'), 15), pg_temp.h(:'ada' || 'n@x'), left(pg_temp.h(:'ada'), 15), '', '{}', '{}', 't', 'f'),
     'the row is scrubbed as contract admin.md 7.2 says');
-select is(pg_temp.value(format('select concat_ws('' '', provider_id, identity_data, email) from auth.identities where user_id = %L', :'ada')),
+select is(pg_temp.value(format('select concat_ws('' '', provider_id, identity_data, email)
+        from auth.identities where user_id = %L', :'ada')),
     pg_temp.h(:'ada' || 'email:' || :'ada') || ' {}', 'the identity too');
-select is(pg_temp.value(format('select (select count(*) from auth.sessions where user_id = %1$L) + (select count(*) from auth.mfa_factors where user_id = %1$L)
+select is(pg_temp.value(format('select (select count(*) from auth.sessions
+        where user_id = %1$L) + (select count(*) from auth.mfa_factors where user_id = %1$L)
     + (select count(*) from auth.one_time_tokens where user_id = %1$L)', :'ada')), '0', 'sessions, factors and codes are gone');
 select pg_temp.run(format('update auth.users set deleted_at = ''epoch'' where id = %L', :'ada')) \g /dev/null
 select is((postern.admin_delete_user(pg_temp.boss(), :'ada', soft => true) -> 'body')::text, '{}', 'softly once more');
@@ -243,7 +306,8 @@ select is(pg_temp.column_of(:'ada', 'deleted_at = ''epoch'''), 'true', 'changes 
 select is((postern.admin_create_user(pg_temp.boss(), email => 'ada@example.com', phone => '4911') -> 'error')::text, null, 'address and number are free');
 select is((postern.admin_delete_user(pg_temp.boss(), :'ada') -> 'body')::text, '{}', 'and for good');
 select is(pg_temp.column_of(:'ada', 'id'), null, 'the row is gone');
-select is(pg_temp.value('select count(*) from auth.users where deleted_at is null and email = ''ada@example.com''')::int, 1, 'the new account is not');
+select is(pg_temp.value('select count(*) from auth.users where deleted_at is null
+        and email = ''ada@example.com''')::int, 1, 'the new account is not');
 
 reset session authorization;
 select * from finish();

@@ -10,7 +10,8 @@ create function pg_temp.seen() returns text language sql as $$
 $$;
 -- with_claims() sets the settings of PostgREST, and of its releases up to 8.
 create function pg_temp.with_claims(
-    claims text default '', sub text default '', role text default '', email text default '', claim text default '')
+    claims text default '', sub text default '', role text default '', email text default '',
+    claim text default '')
 returns text language sql as $$
     select concat(
         set_config('request.jwt.claims', claims, true), set_config('request.jwt.claim.sub', sub, true),
@@ -26,12 +27,14 @@ set local role anon;
 select is(pg_temp.seen(), '- | - | - | -', 'nothing set on this connection yet: null from all four');
 
 select pg_temp.with_claims() \g /dev/null
-select is(pg_temp.seen(), '- | - | - | -', 'set to nothing, as an earlier transaction leaves it: null from all four');
+select is(pg_temp.seen(), '- | - | - | -',
+    'set to nothing, as an earlier transaction leaves it: null from all four');
 
 select pg_temp.with_claims('{"role": "anon"}') \g /dev/null
 select is(pg_temp.seen(), '- | anon | - | {"role": "anon"}', 'the anon key: a role and no user');
 
-select pg_temp.with_claims(format('{"sub": "%s", "role": "authenticated", "email": "a@example.com", "aal": "aal1"}', :ada))
+select pg_temp.with_claims(format('{"sub": "%s", "role": "authenticated", "email": "a@example.com", "aal": "aal1"}',
+    :ada))
 \g /dev/null
 select is(auth.uid(), :ada::uuid, 'a signed-in user: auth.uid()');
 select is(auth.role(), 'authenticated', 'auth.role()');
@@ -54,20 +57,24 @@ select is(auth.jwt() ->> 'sub', :bob, 'request.jwt.claim wins over request.jwt.c
 select is(auth.uid(), :ada::uuid, 'and means nothing to uid()');
 
 select pg_temp.with_claims('{"sub": "not-a-uuid"}') \g /dev/null
-select throws_ok('select auth.uid()', '22P02', 'invalid input syntax for type uuid: "not-a-uuid"', 'a sub that is no UUID is an error');
+select throws_ok('select auth.uid()', '22P02', 'invalid input syntax for type uuid: "not-a-uuid"',
+    'a sub that is no UUID is an error');
 select is(auth.role(), null, 'which is uid()''s alone');
 select pg_temp.with_claims('{"sub": ""}') \g /dev/null
-select throws_ok('select auth.uid()', '22P02', 'invalid input syntax for type uuid: ""', 'so is an empty sub');
+select throws_ok('select auth.uid()', '22P02', 'invalid input syntax for type uuid: ""',
+    'so is an empty sub');
 select pg_temp.with_claims('{"sub": null, "email": null}') \g /dev/null
 select is(auth.uid(), null, 'a sub of null is none');
 select is(auth.email(), null, 'an email of null is none');
 
 select pg_temp.with_claims('this is not JSON') \g /dev/null
-select throws_ok('select auth.uid()', '22P02', 'invalid input syntax for type json', 'claims that are no JSON are an error in uid()');
+select throws_ok('select auth.uid()', '22P02', 'invalid input syntax for type json',
+    'claims that are no JSON are an error in uid()');
 select throws_ok('select auth.role()', '22P02', 'invalid input syntax for type json', 'in role()');
 select throws_ok('select auth.email()', '22P02', 'invalid input syntax for type json', 'in email()');
 select throws_ok('select auth.jwt()', '22P02', 'invalid input syntax for type json', 'in jwt()');
-select pg_temp.with_claims('this is not JSON', sub => :ada, role => 'anon', email => 'x@example.com') \g /dev/null
+select pg_temp.with_claims('this is not JSON', sub => :ada, role => 'anon',
+    email => 'x@example.com') \g /dev/null
 select is(auth.uid(), :ada::uuid, 'unless a setting per claim answers first: uid()');
 select is(auth.role() || auth.email(), 'anonx@example.com', 'role() and email()');
 

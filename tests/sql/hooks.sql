@@ -18,7 +18,8 @@ $$;
 -- tried() is a sign-in: the claims, or the refusal.
 create function pg_temp.tried() returns json language plpgsql as $$
 declare
-    v_answer json := postern.sign_in_with_password(pg_temp.value('select id from auth.users where email = ''ada@example.com''')::uuid, 'email', true, pg_temp.digest());
+    v_answer json := postern.sign_in_with_password(pg_temp.value('select id from auth.users
+        where email = ''ada@example.com''')::uuid, 'email', true, pg_temp.digest());
 begin
     return coalesce(v_answer -> 'claims', json_build_object('error', v_answer -> 'error'));
 end
@@ -41,9 +42,11 @@ set local session authorization postern_gateway;
 
 -- Who may be a hook
 
-select is(pg_temp.refused(pg_temp.tried()), pg_temp.missing('app/claims'), 'a schema that supabase_auth_admin may not use');
+select is(pg_temp.refused(pg_temp.tried()), pg_temp.missing('app/claims'),
+    'a schema that supabase_auth_admin may not use');
 select pg_temp.run('grant usage on schema app to supabase_auth_admin') \g /dev/null
-select is(pg_temp.refused(pg_temp.tried()), pg_temp.missing('app/claims'), 'a function that supabase_auth_admin may not execute');
+select is(pg_temp.refused(pg_temp.tried()), pg_temp.missing('app/claims'),
+    'a function that supabase_auth_admin may not execute');
 select isnt(pg_temp.tried() #>> '{error,hint}', null, 'the operator is told why');
 select pg_temp.run('grant execute on function app.claims(jsonb) to supabase_auth_admin') \g /dev/null
 select is(pg_temp.tried() ->> 'plan', 'gold', 'one that it may: its claims are the token''s');
@@ -69,9 +72,12 @@ end
 $$;
 select is(pg_temp.with_hook(name), pg_temp.missing(name), 'no hook: ' || regexp_replace(name, '\d+', 'n'))
   from unnest(array[
-    'app/no_such', 'nowhere/claims', 'public/no_argument', 'public/number_argument', 'public/two_arguments', 'public/procedure',
-    'auth/mine', 'postern/mine', 'postern/apply_environment', 'pg_catalog/jsonb_strip_nulls', 'pg_catalog/to_json',
-    'information_schema/_pg_truetypid', 'APP/claims', 'app/claims;drop', 'app/"claims"', :'temp' || '/mine']) name;
+    'app/no_such', 'nowhere/claims', 'public/no_argument', 'public/number_argument', 'public/two_arguments',
+    'public/procedure',
+    'auth/mine', 'postern/mine', 'postern/apply_environment', 'pg_catalog/jsonb_strip_nulls',
+    'pg_catalog/to_json',
+    'information_schema/_pg_truetypid', 'APP/claims', 'app/claims;drop', 'app/"claims"',
+    :'temp' || '/mine']) name;
 select pg_temp.set('hook_custom_access_token_uri = ''https://example.com/hook''') \g /dev/null
 select is(pg_temp.tried() #>> '{error,status}', '500', 'an address of the web is not called from SQL');
 select pg_temp.set('hook_custom_access_token_uri = ''''') \g /dev/null
@@ -82,19 +88,27 @@ select is(pg_temp.tried() #>> '{error,status}', '500', 'switched on without a na
 select pg_temp.run('create table app.seen (event jsonb, path text, who text); grant all on app.seen to supabase_auth_admin') \g /dev/null
 select pg_temp.hook('insert into app.seen values (event, current_setting(''search_path''), current_user); return event;') \g /dev/null
 select pg_temp.tried() as claims \gset
-select is(pg_temp.value('select event -> ''claims'' from app.seen')::jsonb, :'claims'::jsonb, 'the claims as we made them');
+select is(pg_temp.value('select event -> ''claims'' from app.seen')::jsonb, :'claims'::jsonb,
+    'the claims as we made them');
 select is(pg_temp.value('select (event - ''{metadata,claims}''::text[]) from app.seen')::jsonb,
-    jsonb_build_object('user_id', :'ada'::text, 'authentication_method', 'password'), 'the account and the method');
-select is(pg_temp.value('select event #>> ''{metadata,name}'' from app.seen'), 'customize-access-token', 'the name of the hook');
-select matches(pg_temp.value('select event #>> ''{metadata,time}'' from app.seen'), '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$', 'the time');
-select matches(pg_temp.value('select event #>> ''{metadata,uuid}'' from app.seen'), '^[0-9a-f-]{36}$', 'an id');
+    jsonb_build_object('user_id', :'ada'::text, 'authentication_method', 'password'),
+    'the account and the method');
+select is(pg_temp.value('select event #>> ''{metadata,name}'' from app.seen'), 'customize-access-token',
+    'the name of the hook');
+select matches(pg_temp.value('select event #>> ''{metadata,time}'' from app.seen'),
+    '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$', 'the time');
+select matches(pg_temp.value('select event #>> ''{metadata,uuid}'' from app.seen'), '^[0-9a-f-]{36}$',
+    'an id');
 select is(pg_temp.value('select path from app.seen'), 'auth, pg_temp', 'it runs with search_path auth');
 select pg_temp.run('delete from app.seen') \g /dev/null
 select postern.refresh_session((:'claims'::jsonb ->> 'session_id')::uuid, 0) \g /dev/null
-select is(pg_temp.value('select event ->> ''authentication_method'' from app.seen'), 'token_refresh', 'refresh');
+select is(pg_temp.value('select event ->> ''authentication_method'' from app.seen'), 'token_refresh',
+    'refresh');
 select postern.sign_up(email => 'new@example.com', password_hash => 'h') \g /dev/null
 select postern.sign_up_anonymously() \g /dev/null
-select is(pg_temp.value('select string_agg(event ->> ''authentication_method'', '','' order by event ->> ''authentication_method'') from app.seen'), 'anonymous,password,token_refresh', 'sign-up and anonymous sign-up');
+select is(pg_temp.value('select string_agg(event ->> ''authentication_method'', '',''
+        order by event ->> ''authentication_method'') from app.seen'),
+    'anonymous,password,token_refresh', 'sign-up and anonymous sign-up');
 
 create function pg_temp.typed(argument text, result text) returns text language plpgsql as $$
 begin
@@ -103,7 +117,8 @@ begin
 end
 $$;
 select is(pg_temp.typed(argument, result), 'authenticated', argument || ' in, ' || result || ' out')
-  from (values ('json', 'json'), ('text', 'text'), ('jsonb', 'text'), ('text', 'jsonb'), ('json', 'jsonb')) t (argument, result);
+  from (values ('json', 'json'), ('text', 'text'), ('jsonb', 'text'), ('text', 'jsonb'),
+      ('json', 'jsonb')) t (argument, result);
 
 -- What it may answer: claims are taken as they are
 
@@ -116,37 +131,63 @@ $$;
 select is(pg_temp.answering($$ return jsonb_build_object('claims', (event -> 'claims') - 'app_metadata' - 'user_metadata' || '{"exp": 4000000000, "aud": ["a", "b"], "role": "boss", "amr": ["password"], "nbf": 1, "jti": "x"}'); $$)::jsonb - '{sub,session_id,iat}'::text[],
     '{"exp": 4000000000, "aud": ["a", "b"], "role": "boss", "amr": ["password"], "nbf": 1, "jti": "x", "email": "ada@example.com", "phone": "", "aal": "aal1", "is_anonymous": false}'::jsonb,
     'nothing is merged back');
-select is(pg_temp.refused(pg_temp.answering('return ''{}'';')), '500 unexpected_failure: output claims field is missing', 'no claims');
-select is(pg_temp.refused(pg_temp.answering(body)), '500 unexpected_failure: Error unmarshaling JSON output.', 'not an object: ' || body)
-  from unnest(array['return ''[]'';', 'return ''1'';', 'return ''"x"'';', 'return ''true'';', 'return ''{"claims": 1}'';', 'return ''{"claims": "x"}'';', 'return ''{"claims": []}'';']) body;
-select is(pg_temp.refused(pg_temp.answering(body)), E'500 unexpected_failure: output claims do not conform to the expected schema: \n- (root): Invalid type. Expected: object, given: null\n', 'nothing: ' || body)
+select is(pg_temp.refused(pg_temp.answering('return ''{}'';')),
+    '500 unexpected_failure: output claims field is missing', 'no claims');
+select is(pg_temp.refused(pg_temp.answering(body)), '500 unexpected_failure: Error unmarshaling JSON output.',
+    'not an object: ' || body)
+  from unnest(array['return ''[]'';', 'return ''1'';', 'return ''"x"'';', 'return ''true'';',
+      'return ''{"claims": 1}'';', 'return ''{"claims": "x"}'';', 'return ''{"claims": []}'';']) body;
+select is(pg_temp.refused(pg_temp.answering(body)),
+    E'500 unexpected_failure: output claims do not conform to the expected schema: \n- (root): Invalid type. Expected: object, given: null\n',
+    'nothing: ' || body)
   from unnest(array['return null;', 'return ''null'';', 'return ''{"claims": null}'';']) body;
-select is(pg_temp.refused(pg_temp.answering('return ''{"claims": {}}'';')), E'500 unexpected_failure: output claims do not conform to the expected schema: \n'
-    || (select string_agg(format(E'- (root): %s is required\n', c), '') from unnest(array['aal', 'aud', 'email', 'exp', 'iat', 'is_anonymous', 'phone', 'role', 'session_id', 'sub']) c),
+select is(pg_temp.refused(pg_temp.answering('return ''{"claims": {}}'';')),
+    E'500 unexpected_failure: output claims do not conform to the expected schema: \n'
+    || (select string_agg(format(E'- (root): %s is required\n', c), '') from unnest(array['aal', 'aud',
+        'email', 'exp', 'iat', 'is_anonymous', 'phone', 'role', 'session_id', 'sub']) c),
     'all that is required');
 select is(pg_temp.refused(pg_temp.answering(format('return jsonb_build_object(''claims'', (event -> ''claims'') || %L);', wrong))),
-    E'500 unexpected_failure: output claims do not conform to the expected schema: \n- ' || message || E'\n', 'wrong type: ' || wrong)
+    E'500 unexpected_failure: output claims do not conform to the expected schema: \n- ' || message || E'\n',
+    'wrong type: ' || wrong)
   from (values
-    ('{"email": 1}', 'email: Invalid type. Expected: string, given: integer'), ('{"email": 1.5}', 'email: Invalid type. Expected: string, given: number'),
-    ('{"exp": 1.5}', 'exp: Invalid type. Expected: integer, given: number'), ('{"exp": "1"}', 'exp: Invalid type. Expected: integer, given: string'),
-    ('{"sub": null}', 'sub: Invalid type. Expected: string, given: null'), ('{"aud": {}}', 'aud: Invalid type. Expected: string/array, given: object'),
-    ('{"app_metadata": []}', 'app_metadata: Invalid type. Expected: object, given: array'), ('{"amr": "x"}', 'amr: Invalid type. Expected: array, given: string'),
-    ('{"role": true}', 'role: Invalid type. Expected: string, given: boolean'), ('{"jti": 1}', 'jti: Invalid type. Expected: string, given: integer')) t (wrong, message);
-select is(pg_temp.answering('return jsonb_build_object(''claims'', (event -> ''claims'') || ''{"exp": 1.0, "is_anonymous": "perhaps", "other": [null]}'');') ->> 'is_anonymous', 'perhaps', 'the rest may be anything');
+    ('{"email": 1}', 'email: Invalid type. Expected: string, given: integer'),
+    ('{"email": 1.5}', 'email: Invalid type. Expected: string, given: number'),
+    ('{"exp": 1.5}', 'exp: Invalid type. Expected: integer, given: number'),
+    ('{"exp": "1"}', 'exp: Invalid type. Expected: integer, given: string'),
+    ('{"sub": null}', 'sub: Invalid type. Expected: string, given: null'),
+    ('{"aud": {}}', 'aud: Invalid type. Expected: string/array, given: object'),
+    ('{"app_metadata": []}', 'app_metadata: Invalid type. Expected: object, given: array'),
+    ('{"amr": "x"}', 'amr: Invalid type. Expected: array, given: string'),
+    ('{"role": true}', 'role: Invalid type. Expected: string, given: boolean'),
+    ('{"jti": 1}', 'jti: Invalid type. Expected: string, given: integer')) t (wrong, message);
+select is(pg_temp.answering('return jsonb_build_object(''claims'', (event -> ''claims'') || ''{"exp": 1.0, "is_anonymous": "perhaps", "other": [null]}'');') ->> 'is_anonymous',
+    'perhaps', 'the rest may be anything');
 
 -- Errors it answers
 
-select is(pg_temp.answering(format('return jsonb_build_object(''error'', %L::jsonb);', answer)) #>> '{error,status}' || ' '
-        || (pg_temp.answering(format('return jsonb_build_object(''error'', %L::jsonb);', answer)) #>> '{error,code}') || ' '
-        || (pg_temp.answering(format('return jsonb_build_object(''error'', %L::jsonb);', answer)) #>> '{error,message}'), wanted, 'error: ' || answer)
+select is(pg_temp.answering(format('return jsonb_build_object(''error'', %L::jsonb);',
+    answer)) #>> '{error,status}' || ' '
+        || (pg_temp.answering(format('return jsonb_build_object(''error'', %L::jsonb);',
+            answer)) #>> '{error,code}') || ' '
+        || (pg_temp.answering(format('return jsonb_build_object(''error'', %L::jsonb);',
+            answer)) #>> '{error,message}'), wanted, 'error: ' || answer)
   from (values
-    ('{"http_code": 403, "message": "no"}', '403 unknown no'), ('{"message": "no"}', '500 unexpected_failure no'), ('{"http_code": 0, "message": "no"}', '500 unexpected_failure no'),
-    ('{"http_code": null, "message": "no"}', '500 unexpected_failure no'), ('{"http_code": 500, "message": "no"}', '500 unexpected_failure no'),
-    ('{"http_code": 200, "message": "fine"}', '200 unknown fine'), ('{"http_code": 999, "message": "no"}', '999 unknown no'),
-    ('{"http_code": 99, "message": "no"}', '500 unexpected_failure Internal Server Error'), ('{"http_code": 1000, "message": "no"}', '500 unexpected_failure Internal Server Error'),
-    ('{"http_code": -1, "message": "no"}', '500 unexpected_failure Internal Server Error')) t (answer, wanted);
-select is(pg_temp.refused(pg_temp.answering(format('return jsonb_build_object(''error'', %L::jsonb);', answer))), '500 unexpected_failure: output claims field is missing', 'no error: ' || answer)
-  from unnest(array['{"http_code": 403.5, "message": "no"}', '{"http_code": 1e30, "message": "no"}', '{"http_code": 403, "message": ""}', '{"http_code": 403}', '{"http_code": "403", "message": "no"}', '"no"', '[]', 'null', '{"message": 1}']) answer;
+    ('{"http_code": 403, "message": "no"}', '403 unknown no'),
+    ('{"message": "no"}', '500 unexpected_failure no'),
+    ('{"http_code": 0, "message": "no"}', '500 unexpected_failure no'),
+    ('{"http_code": null, "message": "no"}', '500 unexpected_failure no'),
+    ('{"http_code": 500, "message": "no"}', '500 unexpected_failure no'),
+    ('{"http_code": 200, "message": "fine"}', '200 unknown fine'),
+    ('{"http_code": 999, "message": "no"}', '999 unknown no'),
+    ('{"http_code": 99, "message": "no"}', '500 unexpected_failure Internal Server Error'),
+    ('{"http_code": 1000, "message": "no"}', '500 unexpected_failure Internal Server Error'),
+    ('{"http_code": -1, "message": "no"}', '500 unexpected_failure Internal Server Error')) t (answer,
+    wanted);
+select is(pg_temp.refused(pg_temp.answering(format('return jsonb_build_object(''error'', %L::jsonb);', answer))),
+    '500 unexpected_failure: output claims field is missing', 'no error: ' || answer)
+  from unnest(array['{"http_code": 403.5, "message": "no"}', '{"http_code": 1e30, "message": "no"}',
+      '{"http_code": 403, "message": ""}', '{"http_code": 403}', '{"http_code": "403", "message": "no"}',
+      '"no"', '[]', 'null', '{"message": 1}']) answer;
 
 -- Errors it raises
 
@@ -154,27 +195,37 @@ select is(pg_temp.answering('raise exception ''no seats'' using detail = ''d'', 
     '{"status": 500, "code": "unexpected_failure", "message": "Error running hook URI: pg-functions://postgres/app/hook",
       "database": {"code": "P0001", "message": "no seats", "detail": "d", "hint": "h"}}'::jsonb, 'raise');
 select is(pg_temp.answering('raise sqlstate ''PT402'' using message = ''pay'';')::jsonb #- '{error,cause}' -> 'error',
-    '{"status": 402, "code": "unexpected_failure", "message": "Error running hook URI: pg-functions://postgres/app/hook", "database": {"code": "PT402", "message": "pay"}}'::jsonb, 'PTnnn');
+    '{"status": 402, "code": "unexpected_failure", "message": "Error running hook URI: pg-functions://postgres/app/hook", "database": {"code": "PT402", "message": "pay"}}'::jsonb,
+    'PTnnn');
 select is(pg_temp.answering(body)::jsonb #- '{error,cause}' -> 'error',
-    '{"status": 500, "code": "unexpected_failure", "message": "Error running hook URI: pg-functions://postgres/app/hook"}'::jsonb, 'not passed through: ' || body)
-  from unnest(array['perform 1 / 0; return null;', 'perform * from app.missing; return null;', 'raise insufficient_privilege; return null;', 'return ''not json'';']) body;
-select throws_ok($$ select pg_temp.answering('raise serialization_failure;') $$, '40001', null, 'raised again, for another try');
+    '{"status": 500, "code": "unexpected_failure", "message": "Error running hook URI: pg-functions://postgres/app/hook"}'::jsonb,
+    'not passed through: ' || body)
+  from unnest(array['perform 1 / 0; return null;', 'perform * from app.missing; return null;',
+      'raise insufficient_privilege; return null;', 'return ''not json'';']) body;
+select throws_ok($$ select pg_temp.answering('raise serialization_failure;') $$, '40001', null,
+    'raised again, for another try');
 
 -- A failure leaves nothing; on any path
 
 select pg_temp.hook('insert into app.seen values (null); raise exception ''no seats'';') \g /dev/null
 select pg_temp.run('delete from app.seen') \g /dev/null
-select pg_temp.value('select concat_ws('' '', (select count(*) from auth.users), (select count(*) from auth.sessions), (select count(*) from auth.audit_log_entries))') as before \gset
-select is(postern.sign_up(email => 'gone@example.com', password_hash => 'h') #>> '{error,database,message}', 'no seats', 'sign-up');
+select pg_temp.value('select concat_ws('' '', (select count(*) from auth.users), (select count(*)
+        from auth.sessions), (select count(*) from auth.audit_log_entries))') as before \gset
+select is(postern.sign_up(email => 'gone@example.com', password_hash => 'h') #>> '{error,database,message}',
+    'no seats', 'sign-up');
 select is(postern.sign_up_anonymously() #>> '{error,database,message}', 'no seats', 'anonymous sign-up');
 select is(pg_temp.tried() #>> '{error,database,message}', 'no seats', 'sign-in');
-select is(pg_temp.value('select concat_ws('' '', (select count(*) from auth.users), (select count(*) from auth.sessions), (select count(*) from auth.audit_log_entries))'), :'before'::text,
+select is(pg_temp.value('select concat_ws('' '', (select count(*) from auth.users), (select count(*)
+        from auth.sessions), (select count(*) from auth.audit_log_entries))'),
+    :'before'::text,
     'no account, no session, no entry in the audit trail is left');
 select is(pg_temp.value('select count(*) from app.seen')::int, 0, 'nor what the hook wrote itself');
-select pg_temp.value('select s.id from auth.sessions s join auth.users u on u.id = s.user_id join auth.refresh_tokens t on t.session_id = s.id
+select pg_temp.value('select s.id from auth.sessions s join auth.users u on u.id = s.user_id
+        join auth.refresh_tokens t on t.session_id = s.id
     where u.email = ''ada@example.com'' and t.counter = 0 limit 1') as session \gset
 select is(postern.refresh_session(:'session', 0) #>> '{error,database,message}', 'no seats', 'refresh');
-select is(pg_temp.value(format('select counter from auth.refresh_tokens where session_id = %L', :'session')), '0', 'spends no token');
+select is(pg_temp.value(format('select counter from auth.refresh_tokens where session_id = %L', :'session')),
+    '0', 'spends no token');
 
 -- Too slow: the limit is the statement's (DESIGN 10)
 

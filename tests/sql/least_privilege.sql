@@ -23,16 +23,20 @@ select throws_ok(
     '42501', null, 'least of all the owner');
 
 select throws_ok(
-    $$ select postern.create_user(email => 'eve@example.com') $$, '42501', null, 'seed functions are not for it');
+    $$ select postern.create_user(email => 'eve@example.com') $$, '42501', null,
+    'seed functions are not for it');
 select throws_ok(format($$ select postern.set_password_hash(%L, pg_temp.hash()) $$, :'ada'), '42501', null,
     'nor is setting a password without asking for the old one');
 select throws_ok(format($$ select postern.delete_user(%L) $$, :'ada'), '42501', null, 'nor deleting');
 select throws_ok($$ select postern.impersonate('ada@example.com') $$, '42501', null, 'nor impersonation');
-select throws_ok($$ select postern._impersonation_claims('ada@example.com') $$, '42501', null, 'nor the claims of anybody');
-select throws_ok(format($$ select postern._user_json(%L) $$, :'ada'), '42501', null, 'nor helpers that ask for no token');
+select throws_ok($$ select postern._impersonation_claims('ada@example.com') $$, '42501', null,
+    'nor the claims of anybody');
+select throws_ok(format($$ select postern._user_json(%L) $$, :'ada'), '42501', null,
+    'nor helpers that ask for no token');
 select throws_ok(format($$ select postern._tokens(%L, %L, 'password') $$, :'ada', :'session'), '42501', null,
     'nor the helper that makes tokens');
-select throws_ok($$ select postern.hand_back_sessions('{}', '{}') $$, '42501', null, 'nor going back to Supabase Auth');
+select throws_ok($$ select postern.hand_back_sessions('{}', '{}') $$, '42501', null,
+    'nor going back to Supabase Auth');
 
 select lives_ok($$ select postern.schema_version() $$, 'it may ask for the version');
 select lives_ok($$ select postern.get_settings() $$, 'and for the settings that it needs');
@@ -48,7 +52,8 @@ end
 $$;
 select pg_temp.set(format('hook_custom_access_token_enabled = true, hook_custom_access_token_uri = %L',
     'pg-functions://x/' || pg_my_temp_schema()::regnamespace || '/own_hook')) \g /dev/null
-select doesnt_match(postern.refresh_session(:'session', 0)::text, 'running as', 'nor is a temporary function run as a hook');
+select doesnt_match(postern.refresh_session(:'session', 0)::text, 'running as',
+    'nor is a temporary function run as a hook');
 select pg_temp.set('hook_custom_access_token_enabled = false, hook_custom_access_token_uri = default') \g /dev/null
 
 -- Types are looked up in pg_temp first when search_path does not name it: even "text" and "uuid".
@@ -76,9 +81,11 @@ select lives_ok(
     'a temporary type of the gateway''s making is not used by postern.admin_get_user');
 select lives_ok($$ select postern.admin_list_users(postern.caller(role => 'service_role')) $$,
     'nor by postern.admin_list_users');
-select lives_ok($$ select postern.find_password(email => 'ada@example.com') $$, 'nor by postern.find_password');
+select lives_ok($$ select postern.find_password(email => 'ada@example.com') $$,
+    'nor by postern.find_password');
 select lives_ok(
-    format($$ select postern.get_user(postern.caller(user_id => %L, session_id => %L)) $$, :'ada', :'session'),
+    format($$ select postern.get_user(postern.caller(user_id => %L, session_id => %L)) $$, :'ada',
+        :'session'),
     'nor by postern.get_user');
 select lives_ok($$ select postern.apply_environment('{"site_url": "https://example.com"}') $$,
     'nor by postern.apply_environment');
@@ -86,7 +93,8 @@ select lives_ok($$ select postern.admin_list_audit_log(postern.caller(role => 's
     'nor by postern.admin_list_audit_log');
 select lives_ok($$ select postern.sign_up(email => 'bob@example.com', password_hash => pg_temp.hash()) $$,
     'nor by postern.sign_up');
-select lives_ok(format($$ select postern.refresh_session(%L, 0) $$, :'session'), 'nor by postern.refresh_session');
+select lives_ok(format($$ select postern.refresh_session(%L, 0) $$, :'session'),
+    'nor by postern.refresh_session');
 
 -- Functions that update accounts name auth first: a temporary table is not taken for one of it.
 create temp table users (id pg_catalog.uuid);
@@ -98,11 +106,13 @@ select lives_ok(format($$ select postern.refresh_session(%L, 1) $$, :'session'),
 reset session authorization;
 set local role anon;
 select throws_ok($$ select postern.schema_version() $$, '42501', null, 'anon may call nothing');
-select lives_ok($$ select auth.uid(), auth.jwt(), auth.role(), auth.email() $$, 'but the functions for policies');
+select lives_ok($$ select auth.uid(), auth.jwt(), auth.role(), auth.email() $$,
+    'but the functions for policies');
 select throws_ok($$ select * from auth.users $$, '42501', null, 'and reads no account');
 reset role;
 set local role service_role;
-select throws_ok($$ select * from auth.users $$, '42501', null, 'nor does service_role, whatever it bypasses');
+select throws_ok($$ select * from auth.users $$, '42501', null,
+    'nor does service_role, whatever it bypasses');
 reset role;
 
 select * from finish();

@@ -8,13 +8,15 @@ create function pg_temp.take(limiter text, key text, n integer default 1) return
 $$;
 create function pg_temp.row_of(key text) returns text language plpgsql as $$
 begin
-    return pg_temp.value(format('select concat_ws('' '', ctid, xmin, xmax, full_at) from auth.rate_limits where key = %L', key));
+    return pg_temp.value(format('select concat_ws('' '', ctid, xmin, xmax, full_at) from auth.rate_limits
+        where key = %L', key));
 end
 $$;
 -- later() lets time pass: it moves the moment when the bucket is full again.
 create function pg_temp.later(key text, passed interval) returns void language plpgsql as $$
 begin
-    perform pg_temp.run(format('update auth.rate_limits set full_at = full_at - %L::interval where key = %L', passed, key));
+    perform pg_temp.run(format('update auth.rate_limits set full_at = full_at - %L::interval
+        where key = %L', passed, key));
 end
 $$;
 -- Slow enough that a test's own time does not refill: one place in ten minutes.

@@ -15,20 +15,31 @@ $$;
 set local session authorization postern_gateway;
 select pg_temp.signed_in(:'bob') as bobs \gset
 
-select pg_temp.signed_in(:'ada') as one, pg_temp.signed_in(:'ada') as two, pg_temp.signed_in(:'ada') as three \gset
-select is(pg_temp.refused(postern.log_out(pg_temp.me(:'ada', :'one'), 'everywhere')), '400 validation_failed: Unsupported logout scope "everywhere"', 'an unknown scope');
+select pg_temp.signed_in(:'ada') as one, pg_temp.signed_in(:'ada') as two,
+    pg_temp.signed_in(:'ada') as three \gset
+select is(pg_temp.refused(postern.log_out(pg_temp.me(:'ada', :'one'), 'everywhere')),
+    '400 validation_failed: Unsupported logout scope "everywhere"', 'an unknown scope');
 select is(pg_temp.sessions(:'ada'), 3, 'ends nothing');
 select pg_temp.forget_audit() \g /dev/null
 select is((postern.log_out(pg_temp.me(:'ada', :'one'), 'local') -> 'error')::text, null, 'local');
-select is(pg_temp.value(format('select count(*) from auth.sessions where id = %L', :'one')), '0', 'ends this session');
+select is(pg_temp.value(format('select count(*) from auth.sessions where id = %L', :'one')), '0',
+    'ends this session');
 select is(pg_temp.sessions(:'ada'), 2, 'and no other');
 select is(pg_temp.audit(), 'logout account', 'the audit trail');
-select is(pg_temp.value(format('select (select count(*) from auth.refresh_tokens where session_id = %1$L) + (select count(*) from auth.mfa_amr_claims where session_id = %1$L)', :'one')), '0',
+select is(pg_temp.value(format('select (select count(*) from auth.refresh_tokens
+        where session_id = %1$L) + (select count(*) from auth.mfa_amr_claims where session_id = %1$L)',
+    :'one')),
+    '0',
     'its tokens and methods go along');
-select is(pg_temp.refused(postern.log_out(pg_temp.me(:'ada', :'one'), 'local')), '403 session_not_found: Session from session_id claim in JWT does not exist', 'a second time: no such session');
-select is(pg_temp.refused(postern.refresh_session(:'one', 0)), '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'nor does it refresh');
+select is(pg_temp.refused(postern.log_out(pg_temp.me(:'ada', :'one'), 'local')),
+    '403 session_not_found: Session from session_id claim in JWT does not exist',
+    'a second time: no such session');
+select is(pg_temp.refused(postern.refresh_session(:'one', 0)),
+    '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'nor does it refresh');
 select is((postern.log_out(pg_temp.me(:'ada', :'two'), 'others') -> 'error')::text, null, 'others');
-select is(pg_temp.value(format('select string_agg(id::text, '','') from auth.sessions where user_id = %L', :'ada')), :'two', 'leaves this one');
+select is(pg_temp.value(format('select string_agg(id::text, '','') from auth.sessions where user_id = %L',
+    :'ada')),
+    :'two', 'leaves this one');
 select pg_temp.signed_in(:'ada') \g /dev/null
 select is((postern.log_out(pg_temp.me(:'ada', :'two')) -> 'error')::text, null, 'by default');
 select is(pg_temp.sessions(:'ada'), 0, 'all end');

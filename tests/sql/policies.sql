@@ -76,7 +76,8 @@ select is(auth.role(), 'authenticated', 'auth.role() its role');
 select results_eq('select email from public.profiles', $$ values ('ada@example.com') $$, 'Ada sees her profile and nobody else''s');
 select is_empty(format('update public.profiles set full_name = ''x'' where id = %L returning id', :'bob'),
     'and changes nobody else''s');
-select results_eq(format('update public.profiles set full_name = ''Ada'' where id = %L returning full_name', :'ada'),
+select results_eq(format('update public.profiles set full_name = ''Ada''
+        where id = %L returning full_name', :'ada'),
     $$ values ('Ada') $$, 'but her own');
 select throws_ok(format('update public.profiles set id = %L where id = %L', :'bob', :'ada'), '42501', null,
     'and cannot become another');
@@ -120,7 +121,8 @@ select is(auth.jwt() ->> 'is_anonymous', 'true', 'an anonymous account is told a
 select is((select count(*)::int from public.profiles), 1, 'and sees its own row');
 reset role;
 
-select is(postern.anonymous()::jsonb, '{"role": "anon"}'::jsonb, 'postern.anonymous answers with the claims of the anon key');
+select is(postern.anonymous()::jsonb, '{"role": "anon"}'::jsonb,
+    'postern.anonymous answers with the claims of the anon key');
 select is(current_user::text, 'anon', 'and takes the role anon');
 select is(auth.uid(), null, 'without a user');
 select is_empty('select * from public.profiles', 'who sees no profile');
@@ -129,20 +131,26 @@ select throws_ok('select * from public.notes', '42501', null, 'and may not ask f
 reset role;
 
 -- What impersonate refuses.
-select throws_ok($$ select postern.impersonate('who@example.com') $$, 'P0001', 'no account has the address or id who@example.com',
+select throws_ok($$ select postern.impersonate('who@example.com') $$, 'P0001',
+    'no account has the address or id who@example.com',
     'an unknown address is an error');
-select throws_ok($$ select postern.impersonate('00000000-0000-0000-0000-00000000abcd'::uuid) $$, 'P0001', null, 'so is an unknown id');
+select throws_ok($$ select postern.impersonate('00000000-0000-0000-0000-00000000abcd'::uuid) $$, 'P0001',
+    null, 'so is an unknown id');
 select pg_temp.run(format('update auth.users set role = '''' where id = %L', :'bob')) \g /dev/null
-select throws_ok($$ select postern.impersonate('bob@example.com') $$, 'P0001', 'the account bob@example.com has no role',
+select throws_ok($$ select postern.impersonate('bob@example.com') $$, 'P0001',
+    'the account bob@example.com has no role',
     'and an account without a role');
 select pg_temp.run(format('update auth.users set role = ''no_such_role'' where id = %L', :'bob')) \g /dev/null
-select throws_ok($$ select postern.impersonate('bob@example.com') $$, '22023', null, 'and one with a role that is not there');
+select throws_ok($$ select postern.impersonate('bob@example.com') $$, '22023', null,
+    'and one with a role that is not there');
 select is(current_user::text, session_user::text, 'an error leaves the role as it was');
 
 -- The claims are those that the gateway signs.
-select pg_temp.run(format('update auth.users set role = ''authenticated'' where id = %L', :'bob')) \g /dev/null
+select pg_temp.run(format('update auth.users set role = ''authenticated'' where id = %L',
+    :'bob')) \g /dev/null
 select postern.sign_in_with_password(
-    user_id => :'bob', provider => 'email', is_valid => true, compared_digest => pg_temp.digest()) -> 'claims' as signed \gset
+    user_id => :'bob', provider => 'email', is_valid => true,
+    compared_digest => pg_temp.digest()) -> 'claims' as signed \gset
 select is(
     postern.impersonate('bob@example.com')::jsonb, :'signed'::jsonb - array['session_id', 'amr'],
     'impersonation has the claims of a token that the gateway signs, but for the session');
@@ -150,16 +158,19 @@ reset role;
 
 -- Deleting an account takes its rows along.
 select postern.delete_user(:'ada') \g /dev/null
-select is_empty(format('select id from public.profiles where id = %L', :'ada'), 'deleting an account deletes its profile');
+select is_empty(format('select id from public.profiles where id = %L', :'ada'),
+    'deleting an account deletes its profile');
 select is_empty('select id from public.notes', 'and its notes');
 
 -- A developer who is no superuser, with the rights he needs for that.
 create role developer in role authenticated, anon;
 grant usage on schema postern to developer;
 set local session authorization developer;
-select throws_ok($$ select postern.impersonate('bob@example.com') $$, '42501', null, 'impersonation is not for everybody');
+select throws_ok($$ select postern.impersonate('bob@example.com') $$, '42501', null,
+    'impersonation is not for everybody');
 reset session authorization;
-grant execute on function postern.impersonate(text), postern.anonymous(), postern._impersonation_claims(text) to developer;
+grant execute on function postern.impersonate(text), postern.anonymous(),
+    postern._impersonation_claims(text) to developer;
 set local session authorization developer;
 select lives_ok($$ select postern.impersonate('bob@example.com') $$, 'a grant of the owner''s opens it');
 select is(current_user::text, 'authenticated', 'and it works without a superuser');
@@ -167,7 +178,8 @@ reset role;
 select lives_ok('select postern.anonymous()', 'so does anonymous');
 reset role;
 select pg_temp.run(format('update auth.users set role = ''service_role'' where id = %L', :'bob')) \g /dev/null
-select throws_ok($$ select postern.impersonate('bob@example.com') $$, '42501', null, 'but not into a role that he may not take');
+select throws_ok($$ select postern.impersonate('bob@example.com') $$, '42501', null,
+    'but not into a role that he may not take');
 reset session authorization;
 
 select * from finish();

@@ -38,11 +38,14 @@ set local session authorization postern_gateway;
 
 -- Nothing there
 
-select is(pg_temp.got(gen_random_uuid(), 0), '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'no session');
-select is(pg_temp.got(null, null), '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'nothing at all');
+select is(pg_temp.got(gen_random_uuid(), 0),
+    '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'no session');
+select is(pg_temp.got(null, null),
+    '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'nothing at all');
 select pg_temp.signed_in(:'ada') as s \gset
 select pg_temp.run(format('delete from auth.refresh_tokens where session_id = %L', :'s')) \g /dev/null
-select is(pg_temp.got(:'s', 0), '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'a session without its row');
+select is(pg_temp.got(:'s', 0), '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found',
+    'a session without its row');
 select is(pg_temp.rows(:'s'), '', 'which is not touched');
 
 -- c = n: rotate
@@ -51,40 +54,54 @@ select pg_temp.signed_in(:'ada') as s \gset
 select pg_temp.run('update auth.users set last_sign_in_at = null, updated_at = now() - interval ''1 day''') \g /dev/null
 select pg_temp.at(:'s', 0, '1 h') \g /dev/null
 select pg_temp.forget_audit() \g /dev/null
-select postern.refresh_session(:'s', 0, postern.caller(ip => '10.9.9.9', user_agent => 'phone')) as answer \gset
+select postern.refresh_session(:'s', 0,
+    postern.caller(ip => '10.9.9.9', user_agent => 'phone')) as answer \gset
 select is(:'answer'::jsonb -> 'session' ->> 'counter', '1', 'c = n: rotate');
 select is(:'answer'::jsonb -> 'session' -> 'reuse', null, 'without a reason to explain');
 select is(:'answer'::jsonb #>> '{claims,session_id}', :'s', 'claims of the session');
 select is(:'answer'::jsonb #>> '{claims,amr,0,method}', 'password', 'that was opened by password');
 select is(:'answer'::jsonb #>> '{user,id}', :'ada', 'and its user');
 select is(pg_temp.rows(:'s'), '1 00:00:00 refreshed', 'the row is updated in place');
-select is(pg_temp.value(format('select concat_ws('' '', host(ip), user_agent, refreshed_at = now() at time zone ''UTC'') from auth.sessions where id = %L', :'s')),
+select is(pg_temp.value(format('select concat_ws('' '', host(ip), user_agent, refreshed_at = now() at time zone ''UTC'') from auth.sessions where id = %L',
+    :'s')),
     '10.9.9.9 phone t', 'the session remembers who asked, and when in UTC');
-select is(pg_temp.value(format('select updated_at < now() and last_sign_in_at is null from auth.users where id = %L', :'ada')), 'true', 'the account is not touched (DESIGN 15)');
+select is(pg_temp.value(format('select updated_at < now() and last_sign_in_at is null from auth.users
+        where id = %L',
+    :'ada')),
+    'true', 'the account is not touched (DESIGN 15)');
 select is(pg_temp.audit(), 'token_refreshed token', 'the audit trail');
-select is(pg_temp.value('select payload ->> ''actor_name'' from auth.audit_log_entries'), 'Ada L', 'with the full name');
+select is(pg_temp.value('select payload ->> ''actor_name'' from auth.audit_log_entries'), 'Ada L',
+    'with the full name');
 select is(pg_temp.got(:'s', 1), '2', 'and the next');
-select is(pg_temp.value(format('select concat_ws('' '', ip, user_agent) from auth.sessions where id = %L', :'s')), '', 'what is not known any more is forgotten');
+select is(pg_temp.value(format('select concat_ws('' '', ip, user_agent) from auth.sessions where id = %L',
+    :'s')),
+    '', 'what is not known any more is forgotten');
 
 -- c > n
 
-select is(pg_temp.got(:'s', 3), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server', 'c > n: never issued');
-select is(pg_temp.got(:'s', 9223372036854775807), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server', 'the largest counter');
+select is(pg_temp.got(:'s', 3), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server',
+    'c > n: never issued');
+select is(pg_temp.got(:'s', 9223372036854775807),
+    '400 validation_failed: Invalid Refresh Token: Not Issued By This Server', 'the largest counter');
 select is(pg_temp.rows(:'s'), '2 00:00:00 refreshed', 'nothing written');
 
 -- revoked, whoever did it
 
-select pg_temp.run(format('update auth.refresh_tokens set revoked = true where session_id = %L', :'s')) \g /dev/null
+select pg_temp.run(format('update auth.refresh_tokens set revoked = true where session_id = %L',
+    :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 2), :used, 'a row revoked from psql: already used');
 select is(pg_temp.got(:'s', 1), :used, 'its predecessor too');
-select is(pg_temp.got(:'s', 3), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server', 'what was never issued stays so');
+select is(pg_temp.got(:'s', 3), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server',
+    'what was never issued stays so');
 select is(pg_temp.rows(:'s'), '2 revoked 00:00:00 refreshed', 'nothing written');
-select pg_temp.run(format('update auth.refresh_tokens set revoked = null where session_id = %L', :'s')) \g /dev/null
+select pg_temp.run(format('update auth.refresh_tokens set revoked = null where session_id = %L',
+    :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 2), '3', 'revoked of null is not revoked');
 
 -- c = n-1: a lost response hurts nobody, ever
 
-select pg_temp.run(format('update auth.refresh_tokens set revoked = false where session_id = %L', :'s')) \g /dev/null
+select pg_temp.run(format('update auth.refresh_tokens set revoked = false where session_id = %L',
+    :'s')) \g /dev/null
 select pg_temp.at(:'s', 5, '30 days') \g /dev/null
 select pg_temp.run(format('update auth.sessions set refreshed_at = null where id = %L', :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 4), '5 fail-to-save', 'c = n-1: the current token again, a month later');
@@ -121,15 +138,18 @@ select pg_temp.set('security_refresh_token_algorithm_version = 1, security_refre
 select pg_temp.at(:'s', 5) \g /dev/null
 select is(pg_temp.got(:'s', 3), :used, 'algorithm 1, no interval: already used in the same moment');
 select is(pg_temp.rows(:'s'), '5 revoked 00:00:00 refreshed', 'revoked');
-select is((postern.get_user(postern.caller(user_id => :'ada', session_id => :'s')) -> 'error')::text, null, 'access tokens of the session go on until they end');
+select is((postern.get_user(postern.caller(user_id => :'ada', session_id => :'s')) -> 'error')::text, null,
+    'access tokens of the session go on until they end');
 
 -- algorithm 2
 
 select pg_temp.set('security_refresh_token_algorithm_version = 2') \g /dev/null
 select pg_temp.at(:'s', 5) \g /dev/null
-select is(pg_temp.got(:'s', 3), :used || ' (session_ended)', 'algorithm 2: already used, and the answer says that the session ended');
+select is(pg_temp.got(:'s', 3), :used || ' (session_ended)',
+    'algorithm 2: already used, and the answer says that the session ended');
 select is(pg_temp.rows(:'s'), null, 'it is gone');
-select is(pg_temp.got(:'s', 5), '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'with its live token');
+select is(pg_temp.got(:'s', 5), '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found',
+    'with its live token');
 select pg_temp.signed_in(:'ada') as s \gset
 select pg_temp.set('security_refresh_token_allow_reuse = true') \g /dev/null
 select pg_temp.at(:'s', 5, '1 h') \g /dev/null
@@ -152,34 +172,46 @@ select pg_temp.set('security_refresh_token_rotation_enabled = true, security_ref
 
 -- Bans and ends, before reuse is looked at: none of them writes
 
-select pg_temp.run(format('update auth.users set banned_until = now() + interval ''1 s'' where id = %L', :'ada')) \g /dev/null
+select pg_temp.run(format('update auth.users set banned_until = now() + interval ''1 s'' where id = %L',
+    :'ada')) \g /dev/null
 select pg_temp.at(:'s', 5) \g /dev/null
 select is(pg_temp.got(:'s', 5), '400 user_banned: Invalid Refresh Token: User Banned', 'banned');
-select is(pg_temp.got(:'s', 0), '400 user_banned: Invalid Refresh Token: User Banned', 'with a spent token too');
-select is(pg_temp.value(format('select revoked from auth.refresh_tokens where session_id = %L', :'s')), 'false', 'which is not held against the session');
+select is(pg_temp.got(:'s', 0), '400 user_banned: Invalid Refresh Token: User Banned',
+    'with a spent token too');
+select is(pg_temp.value(format('select revoked from auth.refresh_tokens where session_id = %L', :'s')),
+    'false', 'which is not held against the session');
 select pg_temp.run('update auth.users set banned_until = null') \g /dev/null
 
-select pg_temp.run(format('update auth.sessions set not_after = now() - interval ''1 us'' where id = %L', :'s')) \g /dev/null
-select is(pg_temp.got(:'s', 5), '400 session_expired: Invalid Refresh Token: Session Expired', 'past its own end');
+select pg_temp.run(format('update auth.sessions set not_after = now() - interval ''1 us'' where id = %L',
+    :'s')) \g /dev/null
+select is(pg_temp.got(:'s', 5), '400 session_expired: Invalid Refresh Token: Session Expired',
+    'past its own end');
 select pg_temp.run(format('update auth.sessions set not_after = now() where id = %L', :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 5), '6', 'not before it');
 select pg_temp.run('update auth.sessions set not_after = null') \g /dev/null
 
 select pg_temp.set('sessions_timebox = ''1 hour''') \g /dev/null
-select pg_temp.run(format('update auth.sessions set created_at = now() - interval ''59 min'', refreshed_at = null where id = %L', :'s')) \g /dev/null
+select pg_temp.run(format('update auth.sessions set created_at = now() - interval ''59 min'', refreshed_at = null where id = %L',
+    :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 6), '7', 'within the timebox');
-select pg_temp.run(format('update auth.sessions set created_at = now() - interval ''1:00:01'' where id = %L', :'s')) \g /dev/null
-select is(pg_temp.got(:'s', 7), '400 session_expired: Invalid Refresh Token: Session Expired', 'past it, however often refreshed');
+select pg_temp.run(format('update auth.sessions set created_at = now() - interval ''1:00:01'' where id = %L',
+    :'s')) \g /dev/null
+select is(pg_temp.got(:'s', 7), '400 session_expired: Invalid Refresh Token: Session Expired',
+    'past it, however often refreshed');
 select pg_temp.set('sessions_timebox = null, sessions_inactivity_timeout = ''1 hour''') \g /dev/null
 select is(pg_temp.got(:'s', 7), '8', 'a refresh within the pause allowed');
-select pg_temp.run(format('update auth.sessions set refreshed_at = (now() - interval ''1:00:01'') at time zone ''UTC'' where id = %L', :'s')) \g /dev/null
-select is(pg_temp.got(:'s', 8), '400 session_expired: Invalid Refresh Token: Session Expired (Inactivity)', 'after a longer pause');
+select pg_temp.run(format('update auth.sessions set refreshed_at = (now() - interval ''1:00:01'') at time zone ''UTC'' where id = %L',
+    :'s')) \g /dev/null
+select is(pg_temp.got(:'s', 8), '400 session_expired: Invalid Refresh Token: Session Expired (Inactivity)',
+    'after a longer pause');
 set local timezone = 'America/New_York';
-select pg_temp.run(format('update auth.sessions set refreshed_at = (now() - interval ''59 min'') at time zone ''UTC'' where id = %L', :'s')) \g /dev/null
+select pg_temp.run(format('update auth.sessions set refreshed_at = (now() - interval ''59 min'') at time zone ''UTC'' where id = %L',
+    :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 8), '9', 'whatever the session''s time zone');
 reset timezone;
 select pg_temp.run(format('update auth.sessions set refreshed_at = null where id = %L', :'s')) \g /dev/null
-select is(pg_temp.got(:'s', 9), '400 session_expired: Invalid Refresh Token: Session Expired (Inactivity)', 'one never refreshed counts from its beginning');
+select is(pg_temp.got(:'s', 9), '400 session_expired: Invalid Refresh Token: Session Expired (Inactivity)',
+    'one never refreshed counts from its beginning');
 select pg_temp.set('sessions_inactivity_timeout = null') \g /dev/null
 
 select pg_temp.set('sessions_allow_low_aal = ''1 hour''') \g /dev/null
@@ -188,18 +220,24 @@ select pg_temp.run(format($$ insert into auth.mfa_factors (id, user_id, factor_t
     values (gen_random_uuid(), %L, 'totp', 'unverified', now(), now()) $$, :'ada')) \g /dev/null
 select is(pg_temp.got(:'s', 10), '11', 'and with a factor that is not verified');
 select pg_temp.run('update auth.mfa_factors set status = ''verified''') \g /dev/null
-select is(pg_temp.got(:'s', 11), '400 session_expired: Invalid Refresh Token: Session Expired (Low AAL: User Needs MFA Verification)', 'with a verified one it ends');
+select is(pg_temp.got(:'s', 11),
+    '400 session_expired: Invalid Refresh Token: Session Expired (Low AAL: User Needs MFA Verification)',
+    'with a verified one it ends');
 select pg_temp.run(format('update auth.sessions set aal = null where id = %L', :'s')) \g /dev/null
-select is(pg_temp.got(:'s', 11), '400 session_expired: Invalid Refresh Token: Session Expired (Low AAL: User Needs MFA Verification)', 'aal of null is aal1');
+select is(pg_temp.got(:'s', 11),
+    '400 session_expired: Invalid Refresh Token: Session Expired (Low AAL: User Needs MFA Verification)',
+    'aal of null is aal1');
 select pg_temp.run(format('update auth.sessions set aal = ''aal2'' where id = %L', :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 11), '12', 'an aal2 session goes on');
-select pg_temp.run(format('update auth.sessions set aal = ''aal1'', created_at = now() where id = %L', :'s')) \g /dev/null
+select pg_temp.run(format('update auth.sessions set aal = ''aal1'', created_at = now() where id = %L',
+    :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 12), '13', 'a young one too');
 select pg_temp.run(format($$ insert into auth.mfa_amr_claims (id, session_id, authentication_method, created_at, updated_at)
     values (gen_random_uuid(), %L, 'totp', now(), now() + interval '1 s') $$, :'s')) \g /dev/null
 select postern.refresh_session(:'s', 13) #> '{claims}' as claims \gset
 select is(:'claims'::jsonb ->> 'aal', 'aal2', 'aal is computed from how the session was authenticated');
-select is(jsonb_path_query_array(:'claims'::jsonb, '$.amr[*].method'), '["totp", "password"]'::jsonb, 'newest method first');
+select is(jsonb_path_query_array(:'claims'::jsonb, '$.amr[*].method'), '["totp", "password"]'::jsonb,
+    'newest method first');
 select pg_temp.set('sessions_allow_low_aal = null') \g /dev/null
 
 -- One session per user
@@ -215,9 +253,11 @@ select is(pg_temp.got(:'old', 0), :newer, 'single session: the older one ends');
 select is(pg_temp.got(:'old', -1), :newer, 'whatever is presented');
 select is(pg_temp.got(:'new', 0), '1', 'the newer goes on');
 select is(pg_temp.got(:'other', 0), '1', 'other users'' sessions do not count');
-select pg_temp.run(format('update auth.sessions set not_after = now() - interval ''1 s'' where id = %L', :'new')) \g /dev/null
+select pg_temp.run(format('update auth.sessions set not_after = now() - interval ''1 s'' where id = %L',
+    :'new')) \g /dev/null
 select is(pg_temp.got(:'old', 0), '1', 'nor does one that is past its end');
-select pg_temp.run(format('update auth.sessions set not_after = null, refreshed_at = (now() + interval ''1 s'') at time zone ''UTC'' where id = %L', :'new')) \g /dev/null
+select pg_temp.run(format('update auth.sessions set not_after = null, refreshed_at = (now() + interval ''1 s'') at time zone ''UTC'' where id = %L',
+    :'new')) \g /dev/null
 select pg_temp.set('sessions_tags = ''{web,app}''') \g /dev/null
 select is(pg_temp.got(:'old', 1), :newer, 'sessions without a tag are of the first one');
 select pg_temp.run(format('update auth.sessions set tag = ''app'' where id = %L', :'new')) \g /dev/null
@@ -233,16 +273,20 @@ select pg_temp.set('sessions_single_per_user = false') \g /dev/null
 
 select pg_temp.run($$ insert into auth.oauth_clients (id, registration_type, redirect_uris, grant_types, client_name, client_type, token_endpoint_auth_method)
     values ('00000000-0000-0000-0000-0000000000c1', 'manual', 'https://x', 'refresh_token', 'x', 'public', 'none') $$) \g /dev/null
-select pg_temp.run(format('update auth.sessions set oauth_client_id = ''00000000-0000-0000-0000-0000000000c1'', scopes = ''a "b'' where id = %L', :'old')) \g /dev/null
-select is(pg_temp.got(:'old', 3), '400 invalid_client: Client authentication required for OAuth session', 'a session of an OAuth client');
+select pg_temp.run(format('update auth.sessions set oauth_client_id = ''00000000-0000-0000-0000-0000000000c1'', scopes = ''a "b'' where id = %L',
+    :'old')) \g /dev/null
+select is(pg_temp.got(:'old', 3), '400 invalid_client: Client authentication required for OAuth session',
+    'a session of an OAuth client');
 select pg_temp.run('update auth.sessions set oauth_client_id = null') \g /dev/null
 select is(postern.refresh_session(:'old', 3) #>> '{claims,scope}', 'a "b', 'scopes are a claim');
 
 -- Limit
 
 select pg_temp.set('rate_limit_token_refresh = 0') \g /dev/null
-select pg_temp.got(gen_random_uuid(), 0, postern.caller(limiter_key => 'k')) from generate_series(1, 30) \g /dev/null
-select is(pg_temp.got(:'old', 4, postern.caller(limiter_key => 'k')), '429 over_request_rate_limit: Request rate limit reached', 'one client''s 31st');
+select pg_temp.got(gen_random_uuid(), 0, postern.caller(limiter_key => 'k')) from generate_series(1,
+    30) \g /dev/null
+select is(pg_temp.got(:'old', 4, postern.caller(limiter_key => 'k')),
+    '429 over_request_rate_limit: Request rate limit reached', 'one client''s 31st');
 select is(pg_temp.got(:'old', 4), '5', 'which did not rotate');
 
 -- Rows of a script's making: more than one live row, times that are null
@@ -251,7 +295,8 @@ select pg_temp.run(format($$ insert into auth.refresh_tokens (session_id, user_i
 select is(pg_temp.got(:'old', 40), '41', 'the newest row counts');
 select is(pg_temp.got(:'old', 5), :used, 'an old row''s counter is a spent one');
 select pg_temp.run(format('update auth.sessions set created_at = null, updated_at = null, refreshed_at = null where id = %L', :'other')) \g /dev/null
-select pg_temp.run(format('update auth.refresh_tokens set created_at = null, updated_at = null where session_id = %L', :'other')) \g /dev/null
+select pg_temp.run(format('update auth.refresh_tokens set created_at = null, updated_at = null
+        where session_id = %L', :'other')) \g /dev/null
 select pg_temp.set('sessions_timebox = ''1 h'', sessions_inactivity_timeout = ''1 h'', sessions_single_per_user = true, sessions_allow_low_aal = ''1 h'',
     security_refresh_token_reuse_interval = 10') \g /dev/null
 select is(pg_temp.got(:'other', 1), '2', 'a session without times goes on');

@@ -7,7 +7,12 @@ begin
     return pg_temp.value(format('select %I from auth.settings', name));
 end
 $$;
-create function pg_temp.version() returns bigint language sql as $$ select pg_temp.value('select version from auth.settings')::bigint $$;
+create function pg_temp.version() returns bigint language sql as $$ select pg_temp.value('select version
+        from auth.settings')::bigint $$;
+-- changes() is what an answer of apply_environment says: setting -> [from, to].
+create function pg_temp.changes(answer json) returns jsonb language sql as $$
+    select coalesce(jsonb_object_agg(c ->> 'setting', jsonb_build_array(c -> 'from', c -> 'to')), '{}') from json_array_elements(answer -> 'changes') c
+$$;
 set local session authorization postern_gateway;
 
 -- A fresh database has the defaults of the contract
@@ -31,10 +36,9 @@ select is((postern.get_settings() ->> 'version')::bigint, pg_temp.version(), 'wi
 select pg_temp.version() as v0 \gset
 select postern.apply_environment('{"site_url": "https://a.example", "jwt_exp": 600, "sessions_timebox": "24:00:00", "uri_allow_list": ["https://*.a.example"],
     "mailer_autoconfirm": true, "rate_limit_otp": 0.5}') as answer \gset
-select is(:'answer'::jsonb -> 'changes',
-    '[{"setting": "site_url", "from": "", "to": "https://a.example"}, {"setting": "uri_allow_list", "from": [], "to": ["https://*.a.example"]},
-      {"setting": "mailer_autoconfirm", "from": false, "to": true}, {"setting": "jwt_exp", "from": 3600, "to": 600},
-      {"setting": "sessions_timebox", "from": null, "to": "24:00:00"}, {"setting": "rate_limit_otp", "from": 30, "to": 0.5}]'::jsonb,
+select is(pg_temp.changes(:'answer'),
+    '{"site_url": ["", "https://a.example"], "uri_allow_list": [[], ["https://*.a.example"]], "mailer_autoconfirm": [false, true],
+      "jwt_exp": [3600, 600], "sessions_timebox": [null, "24:00:00"], "rate_limit_otp": [30, 0.5]}'::jsonb,
     'the first start writes what is set, and answers with the changes');
 select is((:'answer'::jsonb ->> 'v')::bigint, pg_temp.version(), 'and the version after them');
 select cmp_ok(pg_temp.version(), '>', :v0::bigint, 'which is a new one');
@@ -44,7 +48,8 @@ select is(pg_temp.setting('rate_limit_token_refresh'), '150', 'what is not set k
 select pg_temp.version() as v0 \gset
 select postern.apply_environment('{"site_url": "https://a.example", "jwt_exp": 600, "sessions_timebox": "24:00:00", "uri_allow_list": ["https://*.a.example"],
     "mailer_autoconfirm": true, "rate_limit_otp": 0.5}') as answer \gset
-select is(:'answer'::jsonb, jsonb_build_object('v', :v0::bigint, 'changes', '[]'::jsonb), 'a second start with the same environment changes nothing, not even the version');
+select is(:'answer'::jsonb, jsonb_build_object('v', :v0::bigint, 'changes', '[]'::jsonb),
+    'a second start with the same environment changes nothing, not even the version');
 
 select pg_temp.set('jwt_exp = 60, disable_signup = true') \g /dev/null
 select cmp_ok(pg_temp.version(), '>', :v0::bigint, 'a change from psql is a new version');
@@ -58,12 +63,14 @@ select is((postern.apply_environment('{"site_url": "https://b.example", "jwt_exp
 select is(pg_temp.setting('jwt_exp'), '60', 'what psql changed survives that too');
 select is((postern.apply_environment('{"site_url": "https://b.example", "jwt_exp": 900, "sessions_timebox": "24:00:00", "uri_allow_list": ["https://*.a.example"],
     "mailer_autoconfirm": true, "rate_limit_otp": 0.5}') ->> 'changes')::jsonb, '[{"setting": "jwt_exp", "from": 60, "to": 900}]', 'until its own variable changes');
-select is((postern.apply_environment('{"site_url": "https://b.example", "jwt_exp": 900}') -> 'changes')::jsonb,
-    '[{"setting": "uri_allow_list", "from": ["https://*.a.example"], "to": []}, {"setting": "mailer_autoconfirm", "from": true, "to": false},
-      {"setting": "sessions_timebox", "from": "24:00:00", "to": null}, {"setting": "rate_limit_otp", "from": 0.5, "to": 30}]'::jsonb,
+select is(pg_temp.changes(postern.apply_environment('{"site_url": "https://b.example", "jwt_exp": 900}')),
+    '{"uri_allow_list": [["https://*.a.example"], []], "mailer_autoconfirm": [true, false], "sessions_timebox": ["24:00:00", null],
+      "rate_limit_otp": [0.5, 30]}'::jsonb,
     'dropped variables return to their defaults');
 select is(pg_temp.setting('disable_signup'), 'true', 'what the environment never set stays as psql left it');
-select is(postern.apply_environment('{}') #>> '{changes,0,to}', '', 'an empty environment returns all that an environment had set');
+select is(pg_temp.changes(postern.apply_environment('{}')),
+    '{"site_url": ["https://b.example", ""], "jwt_exp": [900, 3600]}'::jsonb,
+    'an empty environment returns all that an environment had set');
 select is(pg_temp.setting('jwt_exp'), '3600', 'to its default');
 select is(pg_temp.setting('disable_signup'), 'true', 'and nothing else');
 
@@ -71,27 +78,39 @@ select is(pg_temp.setting('disable_signup'), 'true', 'and nothing else');
 select pg_temp.version() as v0 \gset
 select postern.apply_environment('{"rate_limit_otp": 30.0}') \g /dev/null
 select is(pg_temp.version(), :v0::bigint, 'a variable that says what is so already is no new version');
-select is(pg_temp.value('select from_environment from auth.settings')::jsonb, '{"rate_limit_otp": 30.0}', 'but is remembered');
-select lives_ok($$ select postern.apply_environment('{"sessions_timebox": null}') $$, 'null where null is allowed');
+select is(pg_temp.value('select from_environment from auth.settings')::jsonb, '{"rate_limit_otp": 30.0}',
+    'but is remembered');
+select lives_ok($$ select postern.apply_environment('{"sessions_timebox": null}') $$,
+    'null where null is allowed');
 
 -- What is refused leaves everything as it was
 select postern.apply_environment('{"site_url": "https://c.example"}') \g /dev/null
 select pg_temp.version() as v0 \gset
-select throws_ok(format($$ select postern.apply_environment(%L) $$, bad.environment), bad.code, null, 'refused: ' || bad.environment)
+select throws_ok(format($$ select postern.apply_environment(%L) $$, bad.environment), bad.code, null,
+    'refused: ' || bad.environment)
   from (values
-    ('{"site_url": "https://d.example", "jwt_exp": 0}', '23514'), ('{"site_url": "https://d.example", "jwt_exp": -1}', '23514'),
-    ('{"site_url": "https://d.example", "jwt_exp": "soon"}', '22P02'), ('{"jwt_exp": 99999999999}', '22003'), ('{"password_min_length": 5}', '23514'),
-    ('{"security_refresh_token_algorithm_version": 3}', '23514'), ('{"security_refresh_token_reuse_interval": -1}', '23514'),
-    ('{"sessions_timebox": "0"}', '23514'), ('{"sessions_inactivity_timeout": "-1 s"}', '23514'), ('{"sessions_allow_low_aal": "0"}', '23514'),
-    ('{"rate_limit_otp": -1}', '23514'), ('{"rate_limit_token_refresh": -0.1}', '23514'), ('{"rate_limit_anonymous_users": -1}', '23514'),
-    ('{"hook_custom_access_token_uri": "postgres://x"}', '23514'), ('{"hook_custom_access_token_uri": "pg-functions://x/y"}', '23514'),
-    ('{"site_url": null}', '23502'), ('{"mailer_autoconfirm": "perhaps"}', '22P02'), ('[]', '23514'), ('"x"', '23514')) bad (environment, code);
-select throws_ok($$ select postern.apply_environment(null) $$, '23502', null, 'refused: no environment at all');
-select is(pg_temp.setting('site_url') || pg_temp.version(), 'https://c.example' || :v0, 'and nothing was changed by these');
+    ('{"site_url": "https://d.example", "jwt_exp": 0}', '23514'),
+    ('{"site_url": "https://d.example", "jwt_exp": -1}', '23514'),
+    ('{"site_url": "https://d.example", "jwt_exp": "soon"}', '22P02'), ('{"jwt_exp": 99999999999}', '22003'),
+    ('{"password_min_length": 5}', '23514'),
+    ('{"security_refresh_token_algorithm_version": 3}', '23514'),
+    ('{"security_refresh_token_reuse_interval": -1}', '23514'),
+    ('{"sessions_timebox": "0"}', '23514'), ('{"sessions_inactivity_timeout": "-1 s"}', '23514'),
+    ('{"sessions_allow_low_aal": "0"}', '23514'),
+    ('{"rate_limit_otp": -1}', '23514'), ('{"rate_limit_token_refresh": -0.1}', '23514'),
+    ('{"rate_limit_anonymous_users": -1}', '23514'),
+    ('{"hook_custom_access_token_uri": "postgres://x"}', '23514'),
+    ('{"hook_custom_access_token_uri": "pg-functions://x/y"}', '23514'),
+    ('{"site_url": null}', '23502'), ('{"mailer_autoconfirm": "perhaps"}', '22P02'), ('[]', '23514'),
+    ('"x"', '23514')) bad (environment, code);
+select throws_ok($$ select postern.apply_environment(null) $$, '23502', null,
+    'refused: no environment at all');
+select is(pg_temp.setting('site_url') || pg_temp.version(), 'https://c.example' || :v0,
+    'and nothing was changed by these');
 
 -- Names of columns that are none of the environment's
-select is((postern.apply_environment('{"id": false, "version": 1, "from_environment": {}, "no_such_setting": 1}') -> 'changes')::jsonb
-    -> 0 ->> 'setting', 'site_url', 'id, version and from_environment cannot be set that way');
+select is(pg_temp.changes(postern.apply_environment('{"id": false, "version": 1, "from_environment": {}, "no_such_setting": 1}')),
+    '{"site_url": ["https://c.example", ""]}'::jsonb, 'id, version and from_environment cannot be set that way');
 select is(pg_temp.value('select count(*) from auth.settings where id and version > 1')::int, 1, 'they stay');
 select lives_ok($$ select postern.apply_environment('{"site_url": "''; drop table auth.users; --"}') $$, 'a value is data');
 select is(pg_temp.setting('site_url'), '''; drop table auth.users; --', 'whatever it says');

@@ -40,8 +40,10 @@ set local session authorization postern_gateway;
 
 select postern.sign_up(email => 'ada@example.com', password_hash => pg_temp.hash()) as answer \gset
 select :'answer'::jsonb #>> '{user,id}' as ada, :'answer'::jsonb #>> '{session,id}' as session \gset
-select is(pg_temp.value('select string_agg(distinct path, ''; '') from public.events'), 'auth, pg_temp', 'triggers run with search_path auth');
-select is(pg_temp.value('select count(*) from public.events where uid is not null')::int, 0, 'and without a signed-in user: auth.uid() is null');
+select is(pg_temp.value('select string_agg(distinct path, ''; '')
+        from public.events'), 'auth, pg_temp', 'triggers run with search_path auth');
+select is(pg_temp.value('select count(*) from public.events
+        where uid is not null')::int, 0, 'and without a signed-in user: auth.uid() is null');
 select is(pg_temp.events(), 'users I, identities I, users U, sessions I, refresh_tokens I, mfa_amr_claims I',
     'sign-up, confirmed at once: the account, its identity, one update, the session');
 select postern.sign_in_with_password(:'ada', 'email', true, pg_temp.digest()) \g /dev/null
@@ -77,13 +79,17 @@ select is(pg_temp.value($$
     select to_jsonb(i) - '{id,created_at,updated_at}'::text[]
       from public.inserted i where created_at = updated_at and created_at is not null $$)::jsonb - 'confirmed_at',
     '{"instance_id": "00000000-0000-0000-0000-000000000000", "aud": "authenticated", "role": "authenticated",
-      "email": "row@example.com", "phone": null, "encrypted_password": "h", "raw_user_meta_data": {"full_name": "R"},
+      "email": "row@example.com", "phone": null, "encrypted_password": "h",
+      "raw_user_meta_data": {"full_name": "R"},
       "raw_app_meta_data": {"provider": "email", "providers": ["email"]},
-      "confirmation_token": "", "recovery_token": "", "email_change_token_new": "", "email_change_token_current": "",
+      "confirmation_token": "", "recovery_token": "", "email_change_token_new": "",
+      "email_change_token_current": "",
       "email_change": "", "phone_change": "", "phone_change_token": "", "reauthentication_token": "",
       "email_change_confirm_status": 0, "is_anonymous": false, "is_sso_user": false,
-      "email_confirmed_at": null, "phone_confirmed_at": null, "invited_at": null, "last_sign_in_at": null, "is_super_admin": null,
-      "confirmation_sent_at": null, "recovery_sent_at": null, "email_change_sent_at": null, "phone_change_sent_at": null,
+      "email_confirmed_at": null, "phone_confirmed_at": null, "invited_at": null, "last_sign_in_at": null,
+      "is_super_admin": null,
+      "confirmation_sent_at": null, "recovery_sent_at": null, "email_change_sent_at": null,
+      "phone_change_sent_at": null,
       "reauthentication_sent_at": null, "banned_until": null, "deleted_at": null}'::jsonb,
     'the row of INSERT: the caller''s metadata alone, nothing confirmed, and the role already');
 reset session authorization;
@@ -177,30 +183,39 @@ select is(pg_temp.failing(how), '{"status": 500, "code": "unexpected_failure", "
   from unnest(array['missing table', 'permission', 'division', 'PTABC', 'PT012', '22001', 'P0002', 'HV000', '42P01']) how;
 select is(postern.sign_up(email => 'fail@example.com', password_hash => 'h', data => '{"fail": "missing table"}') #>> '{error,cause}' ~ '^42P01: relation "no_such_table" does not exist',
     true, 'but the operator is told');
-select throws_ok($$ select pg_temp.failing('assert') $$, 'P0004', 'asserted', 'a failed assertion alone is raised as it is: PL/pgSQL''s "others" leaves it out');
+select is(pg_temp.failing('assert'), '{"status": 500, "code": "unexpected_failure", "message": "Database error saving new user"}'::jsonb,
+    'nor is a failed assertion, which "others" leaves out');
 -- Whatever may be cured by another try, or is the server's fault, is raised again: the gateway has its own words for it.
-select throws_ok(format($$ select pg_temp.failing(%L) $$, state), state, 'with code ' || state, 'raised again: ' || state)
-  from unnest(array['40001', '40P01', '53100', '53300', '55P03', '55000', '57P01', '58030', 'XX000', 'XX001']) state;
+select throws_ok(format($$ select pg_temp.failing(%L) $$, state), state, 'with code ' || state,
+    'raised again: ' || state)
+  from unnest(array['40001', '40P01', '53100', '53300', '55P03', '55000', '57P01', '58030', 'XX000',
+      'XX001']) state;
 
 select is(pg_temp.value('select count(*) from auth.users'), :'accounts', 'none of these left an account');
-select is(pg_temp.value('select count(*) from auth.identities where email = ''fail@example.com''')::int, 0, 'or an identity');
+select is(pg_temp.value('select count(*) from auth.identities where email = ''fail@example.com''')::int, 0,
+    'or an identity');
 select is(pg_temp.audit(), null, 'or an entry in the audit trail');
-select isnt(postern.sign_up(email => 'fail@example.com', password_hash => 'h') #>> '{session,id}', null, 'the address is still free');
+select isnt(postern.sign_up(email => 'fail@example.com', password_hash => 'h') #>> '{session,id}', null,
+    'the address is still free');
 
-select is((postern.sign_up_anonymously(data => '{"fail": "raise"}') -> 'error')::jsonb ->> 'message', 'Database error creating anonymous user',
+select is((postern.sign_up_anonymously(data => '{"fail": "raise"}') -> 'error')::jsonb ->> 'message',
+    'Database error creating anonymous user',
     'anonymous: its own generic message');
-select is((postern.admin_create_user(postern.caller(role => 'service_role'), email => 'x@example.com', user_metadata => '{"fail": "raise"}') -> 'error')::jsonb - 'cause',
+select is((postern.admin_create_user(postern.caller(role => 'service_role'), email => 'x@example.com',
+    user_metadata => '{"fail": "raise"}') -> 'error')::jsonb - 'cause',
     '{"status": 500, "code": "unexpected_failure", "message": "Database error creating new user",
       "database": {"code": "P0001", "message": "no more seats", "detail": "All 3 are taken.", "hint": "Come back tomorrow."}}'::jsonb,
     'admin create');
-select throws_ok($$ select pg_temp.account('seed@example.com', '{"fail": "raise"}') $$, 'P0001', 'no more seats', 'a seed script sees the error itself');
+select throws_ok($$ select pg_temp.account('seed@example.com', '{"fail": "raise"}') $$, 'P0001',
+    'no more seats', 'a seed script sees the error itself');
 
 -- A BEFORE trigger that swallows the row
 reset session authorization;
 create function public.swallow() returns trigger language plpgsql as $$ begin return null; end $$;
 create trigger swallow before insert on auth.users for each row execute function public.swallow();
 set local session authorization postern_gateway;
-select is(postern.sign_up(email => 'gone@example.com', password_hash => 'h') #>> '{error,status}', '500', 'a trigger that swallows the row is an error, not half an account');
+select is(postern.sign_up(email => 'gone@example.com', password_hash => 'h') #>> '{error,status}', '500',
+    'a trigger that swallows the row is an error, not half an account');
 select is(postern.sign_up_anonymously() #>> '{error,status}', '500', 'for an anonymous account too');
 reset session authorization;
 drop trigger swallow on auth.users;
@@ -209,13 +224,21 @@ drop trigger swallow on auth.users;
 create function public.refuse() returns trigger language plpgsql as $$ begin raise exception 'frozen'; end $$;
 create trigger refuse before update on auth.users for each row execute function public.refuse();
 set local session authorization postern_gateway;
-select is((postern.sign_in_with_password(:'ada', 'email', true, pg_temp.digest()) -> 'error')::jsonb - 'cause',
+select is((postern.sign_in_with_password(:'ada', 'email', true,
+    pg_temp.digest()) -> 'error')::jsonb - 'cause',
     '{"status": 500, "code": "unexpected_failure", "message": "Database error granting user", "database": {"code": "P0001", "message": "frozen"}}'::jsonb,
     'sign-in');
-select is(pg_temp.value(format('select count(*) from auth.sessions where user_id = %L', :'ada'))::int, 0, 'opens no session then');
-select is((postern.admin_update_user(postern.caller(role => 'service_role'), :'ada', role => 'x') -> 'error')::jsonb ->> 'message', 'Error updating user', 'admin update');
-select is((postern.update_user(postern.caller(user_id => :'ada'), data => '{}') -> 'error')::jsonb -> 'database' ->> 'message', 'frozen', 'user update');
-select is((postern.admin_delete_user(postern.caller(role => 'service_role'), :'ada', soft => true) -> 'error')::jsonb ->> 'message', 'Database error deleting user', 'soft delete');
+select is(pg_temp.value(format('select count(*) from auth.sessions where user_id = %L', :'ada'))::int, 0,
+    'opens no session then');
+select is((postern.admin_update_user(postern.caller(role => 'service_role'), :'ada',
+    role => 'x') -> 'error')::jsonb ->> 'message',
+    'Error updating user', 'admin update');
+select is((postern.update_user(postern.caller(user_id => :'ada'),
+    data => '{}') -> 'error')::jsonb -> 'database' ->> 'message',
+    'frozen', 'user update');
+select is((postern.admin_delete_user(postern.caller(role => 'service_role'), :'ada',
+    soft => true) -> 'error')::jsonb ->> 'message',
+    'Database error deleting user', 'soft delete');
 reset session authorization;
 drop trigger refuse on auth.users;
 select pg_temp.signed_in(:'ada') as session \gset
@@ -224,15 +247,19 @@ set local session authorization postern_gateway;
 select is((postern.refresh_session(:'session', 0) -> 'error')::jsonb - 'cause',
     '{"status": 500, "code": "unexpected_failure", "message": "Database error refreshing session", "database": {"code": "P0001", "message": "frozen"}}'::jsonb,
     'refresh');
-select is(pg_temp.value(format('select counter from auth.refresh_tokens where session_id = %L', :'session')), '0', 'which spends no token then');
-select is((postern.log_out(postern.caller(user_id => :'ada')) -> 'error')::jsonb ->> 'message', 'Error logging out user', 'log-out');
+select is(pg_temp.value(format('select counter from auth.refresh_tokens where session_id = %L', :'session')),
+    '0', 'which spends no token then');
+select is((postern.log_out(postern.caller(user_id => :'ada')) -> 'error')::jsonb ->> 'message',
+    'Error logging out user', 'log-out');
 reset session authorization;
 drop trigger refuse on auth.sessions;
 
 create table public.invoices (user_id uuid references auth.users (id));
 insert into public.invoices values (:'ada');
 set local session authorization postern_gateway;
-select is((postern.admin_delete_user(postern.caller(role => 'service_role'), :'ada') -> 'error')::jsonb #>> '{database,code}', '23503',
+select is((postern.admin_delete_user(postern.caller(role => 'service_role'),
+    :'ada') -> 'error')::jsonb #>> '{database,code}',
+    '23503',
     'an account that a table refers to without an action is not deleted: 23503');
 select is(pg_temp.value(format('select count(*) from auth.users where id = %L', :'ada')), '1', 'and stays');
 reset session authorization;

@@ -88,7 +88,7 @@ create or replace function postern._merge_metadata(stored jsonb, given jsonb)
 returns jsonb
 language sql immutable
 as $$
-    select (coalesce(nullif(stored, 'null'), '{}') || given)
+    select (case when jsonb_typeof(stored) = 'object' then stored else '{}' end || given)
         - coalesce((select array_agg(e.key) from jsonb_each(given) e where e.value = 'null'), '{}')
 $$;
 

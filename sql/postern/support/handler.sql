@@ -1,5 +1,5 @@
 {{- define "handler" -}}
-exception when others then
+exception when others or assert_failure then
         -- DESIGN 6: refusals and errors of users' code become the answer; what another try may cure is raised again.
         declare
             v_state text;

@@ -6,18 +6,21 @@ declare
     v_parts text[] := regexp_match(uri, '^pg-functions://[^/]*/([a-zA-Z_][a-zA-Z0-9_]{0,62})/([a-zA-Z_][a-zA-Z0-9_]{0,62})$');
     v_function oid;
     v_type oid;
+    v_result oid;
+    v_code numeric;
     v_output jsonb;
     v_state text;
     v_message text;
     v_detail text;
     v_hint text;
 begin
-    select p.oid, p.proargtypes[0] into v_function, v_type
+    select p.oid, p.proargtypes[0], p.prorettype into v_function, v_type, v_result
     from pg_catalog.pg_proc p
     join pg_catalog.pg_namespace n on n.oid = p.pronamespace
     where n.nspname = v_parts[1] and p.proname = v_parts[2] and p.pronargs >= 1
         and p.proargtypes[0] in ('json'::regtype, 'jsonb'::regtype, 'text'::regtype)
-        and n.nspname not in ('pg_catalog', 'information_schema', 'auth', 'postern')
+        -- Not in pg_temp either: its functions would run with the owner's rights.
+        and n.nspname not in ('information_schema', 'auth', 'postern') and n.nspname !~ '^pg_'
         and pg_catalog.has_schema_privilege('supabase_auth_admin', n.oid, 'usage')
         and pg_catalog.has_function_privilege('supabase_auth_admin', p.oid, 'execute')
     limit 1;
@@ -31,9 +34,6 @@ begin
         execute format('select to_jsonb(%I.%I($1::text::%s))', v_parts[1], v_parts[2], v_type::regtype)
         into v_output
         using input::text;
-        if jsonb_typeof(v_output) = 'string' then
-            v_output := (v_output #>> '{}')::jsonb;
-        end if;
     exception when others or query_canceled then
         get stacked diagnostics
             v_state = returned_sqlstate, v_message = message_text,
@@ -47,6 +47,13 @@ begin
             column = 'Error running hook URI: ' || uri;
     end;
 
+    if v_result = 'text'::regtype and jsonb_typeof(v_output) = 'string' then
+        begin
+            v_output := (v_output #>> '{}')::jsonb;
+        exception when data_exception then
+            perform postern._refuse(500, 'unexpected_failure', 'Error unmarshaling JSON output.');
+        end;
+    end if;
     if v_output is null or v_output = 'null' then
         return null;
     end if;
@@ -56,9 +63,11 @@ begin
     if jsonb_typeof(v_output #> '{error,message}') = 'string' and v_output #>> '{error,message}' <> ''
         and coalesce(jsonb_typeof(v_output #> '{error,http_code}'), 'number') in ('number', 'null')
     then
-        perform postern._refuse_for_hook(
-            coalesce(nullif((v_output #>> '{error,http_code}')::numeric, 0), 500)::integer,
-            v_output #>> '{error,message}');
+        v_code := coalesce(nullif((v_output #>> '{error,http_code}')::numeric, 0), 500);
+        -- A number that is no status is not the shape of an error object.
+        if v_code % 1 = 0 and abs(v_code) < 1000000 then
+            perform postern._refuse_for_hook(v_code::integer, v_output #>> '{error,message}');
+        end if;
     end if;
     return v_output;
 end

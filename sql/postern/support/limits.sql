@@ -36,14 +36,15 @@ Refuses: over_request_rate_limit (429) - no place left.';
 create or replace function postern.take_limit(limiter text, caller postern.caller)
 returns json
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settings auth.settings;
 begin
     select * into strict v_settings from auth.settings;
     return coalesce(
-        postern._take_limit(v_settings, take_limit.limiter, (take_limit.caller).limiter_key),
+        case when (take_limit.caller).limiter_key is not null
+            then postern._take_limit(v_settings, take_limit.limiter, (take_limit.caller).limiter_key) end,
         json_build_object('v', v_settings.version));
 end
 $$;

@@ -125,7 +125,7 @@ language plpgsql
 as $$
 begin
     update auth.users u
-    set raw_app_meta_data = coalesce(nullif(u.raw_app_meta_data, 'null'), '{}')
+    set raw_app_meta_data = case when jsonb_typeof(u.raw_app_meta_data) = 'object' then u.raw_app_meta_data else '{}' end
         || jsonb_build_object('provider', p.names -> 0, 'providers', p.names)
     from (
         select jsonb_agg(distinct_names.provider order by distinct_names.first_at, distinct_names.provider) as names

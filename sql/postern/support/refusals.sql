@@ -76,7 +76,8 @@ begin
             errcode = state, message = _refusal.message, detail = coalesce(_refusal.detail, ''), hint = coalesce(_refusal.hint, '');
     end if;
 
-    if state ~ '^PT[1-9][0-9][0-9]$' then
+    -- 1xx would not be an answer at all.
+    if state ~ '^PT[2-9][0-9][0-9]$' then
         v_status := substr(state, 3)::integer;
     end if;
 
@@ -86,7 +87,7 @@ begin
             'status', v_status,
             'code', 'unexpected_failure',
             -- A hook names itself in column_name: it is not the database that failed then.
-            'message', coalesce(nullif(column_name, ''), generic),
+            'message', case when column_name like 'Error running hook URI: %' then column_name else generic end,
             'database', case
                 when state ~ '^PT[1-9][0-9][0-9]$'
                     or state in ('P0001', '23000', '23001', '23502', '23503', '23505', '23514', '23P01')

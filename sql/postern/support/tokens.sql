@@ -11,8 +11,8 @@ concat(
             ',"iat":', v_now,
             ',"email":', to_json(coalesce(u.email, '')),
             ',"phone":', to_json(coalesce(u.phone, '')),
-            ',"app_metadata":', coalesce(nullif(u.raw_app_meta_data, 'null'), '{}'),
-            ',"user_metadata":', coalesce(nullif(u.raw_user_meta_data, 'null'), '{}'),
+            ',"app_metadata":', case when jsonb_typeof(u.raw_app_meta_data) = 'object' then u.raw_app_meta_data else '{}' end,
+            ',"user_metadata":', case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end,
             ',"role":', to_json(coalesce(u.role, '')),
             (
                 select concat(

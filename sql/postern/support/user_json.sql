@@ -19,14 +19,14 @@ concat(
             case when u.last_sign_in_at is not null then ',"last_sign_in_at":"' end,
             {{ template "utc" "u.last_sign_in_at" }},
             case when u.last_sign_in_at is not null then '"' end,
-            ',"app_metadata":', coalesce(nullif(u.raw_app_meta_data, 'null'), '{}'),
-            ',"user_metadata":', coalesce(nullif(u.raw_user_meta_data, 'null'), '{}'),
+            ',"app_metadata":', case when jsonb_typeof(u.raw_app_meta_data) = 'object' then u.raw_app_meta_data else '{}' end,
+            ',"user_metadata":', case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end,
             ',"identities":[', (
                 select case when count(*) > 1 then postern._identities_json(u.id) else max({{ template "identity json" }}) end
                 from auth.identities i
                 where i.user_id = u.id),
-            '],"created_at":"', {{ template "utc" "u.created_at" }},
-            '","updated_at":"', {{ template "utc" "u.updated_at" }},
+            '],"created_at":"', coalesce({{ template "utc" "u.created_at" }}, '0001-01-01T00:00:00Z'),
+            '","updated_at":"', coalesce({{ template "utc" "u.updated_at" }}, '0001-01-01T00:00:00Z'),
             '"',
             case when num_nonnulls(
                     u.invited_at, u.phone_confirmed_at, u.confirmation_sent_at, u.recovery_sent_at, u.email_change_sent_at,
@@ -48,8 +48,8 @@ concat(
                     case when i.last_sign_in_at is not null then ',"last_sign_in_at":"' end,
                     {{ template "utc" "i.last_sign_in_at" }},
                     case when i.last_sign_in_at is not null then '"' end,
-                    ',"created_at":"', {{ template "utc" "i.created_at" }},
-                    '","updated_at":"', {{ template "utc" "i.updated_at" }},
+                    ',"created_at":"', coalesce({{ template "utc" "i.created_at" }}, '0001-01-01T00:00:00Z'),
+                    '","updated_at":"', coalesce({{ template "utc" "i.updated_at" }}, '0001-01-01T00:00:00Z'),
                     '"',
                     case when i.email is not null then ',"email":' end, to_json(i.email), '}')
 {{- end -}}
@@ -141,8 +141,8 @@ begin
         ',"factors":[' || (
             select string_agg(concat(
                 '{"id":"', f.id,
-                '","created_at":"', {{ template "utc" "f.created_at" }},
-                '","updated_at":"', {{ template "utc" "f.updated_at" }},
+                '","created_at":"', coalesce({{ template "utc" "f.created_at" }}, '0001-01-01T00:00:00Z'),
+                '","updated_at":"', coalesce({{ template "utc" "f.updated_at" }}, '0001-01-01T00:00:00Z'),
                 '","status":"', f.status,
                 '",', '"friendly_name":' || to_json(nullif(f.friendly_name, ''))::text || ',',
                 '"factor_type":"', f.factor_type,

@@ -1,0 +1,96 @@
+package http_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Statements per request (DESIGN 4): one everywhere, two where a password is compared or a limit is asked before hashing,
+// three more where a SQL hook runs (begin, its time limit, commit: one round trip with the statement itself).
+func TestStatementsPerRequest(t *testing.T) {
+	t.Parallel()
+	hooked := append([]string{limitOn, anonymousOn}, hookOn...)
+	for name, c := range map[string]struct {
+		env  []string
+		more map[string]int // what differs from one statement
+	}{
+		"plain":       {[]string{anonymousOn}, map[string]int{"POST /token password": 2, "PUT /user password": 2}},
+		"with limits": {[]string{anonymousOn, limitOn}, map[string]int{"POST /signup": 2, "POST /token password": 2, "PUT /user password": 2}},
+		"with a hook": {hooked, map[string]int{"POST /signup": 5, "POST /signup anonymous": 4, "POST /token password": 5, "POST /token refresh": 4, "PUT /user password": 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, c.env...)
+			s.exec(tokenHook(`return event`))
+			me, admin := s.quickMember("me@example.com"), s.serviceRole()
+			gone := s.account("gone@example.com")
+			for _, r := range []struct {
+				name string
+				call call
+			}{
+				{"GET /ready", call{Method: "GET", Path: "/ready"}},
+				{"POST /signup", call{Method: "POST", Path: "/signup", Body: `{"email": "new@example.com", "password": "correct horse"}`}},
+				{"POST /signup anonymous", call{Method: "POST", Path: "/signup", Body: `{}`}},
+				{"POST /token password", grant(`{"email": "me@example.com", "password": "correct horse battery"}`)},
+				{"POST /token refresh", call{Method: "POST", Path: "/token?grant_type=refresh_token", Body: map[string]any{"refresh_token": me.Refresh}}},
+				{"GET /user", call{Method: "GET", Path: "/user", Bearer: me.Access}},
+				{"PUT /user", call{Method: "PUT", Path: "/user", Body: `{"data": {"a": 1}, "email": "me@example.com"}`, Bearer: me.Access}},
+				{"PUT /user password", call{Method: "PUT", Path: "/user", Body: `{"password": "another one"}`, Bearer: me.Access}},
+				{"POST /logout", call{Method: "POST", Path: "/logout", Bearer: me.Access}},
+				{"GET /admin/users", call{Method: "GET", Path: "/admin/users", Bearer: admin}},
+				{"POST /admin/users", call{Method: "POST", Path: "/admin/users", Body: `{"email": "made@example.com"}`, Bearer: admin}},
+				{"GET /admin/users/{user_id}", call{Method: "GET", Path: "/admin/users/" + me.UserID, Bearer: admin}},
+				{"PUT /admin/users/{user_id}", call{Method: "PUT", Path: "/admin/users/" + me.UserID, Body: `{"role": "x", "password": "yet another"}`, Bearer: admin}},
+				{"DELETE /admin/users/{user_id}", call{Method: "DELETE", Path: "/admin/users/" + gone, Bearer: admin}},
+				{"GET /admin/audit", call{Method: "GET", Path: "/admin/audit", Bearer: admin}},
+			} {
+				want := max(1, c.more[r.name])
+				// On a new connection: pg_stat_statements counts begin, set and commit only the first time that they are prepared.
+				s := startOn(t, s.db, c.env...)
+				var a *answer
+				if got, texts := s.statements(func() { a = s.do(r.call.from("1.2.3.4")) }); got != want {
+					t.Errorf("%s: %d statements, want %d:\n%s", r.name, got, want, strings.Join(texts, "\n"))
+				}
+				if a.Status >= 300 {
+					t.Errorf("%s: %d %s", r.name, a.Status, a.Raw)
+				}
+			}
+		})
+	}
+}
+
+// What cannot succeed costs no statement at all.
+func TestRequestsThatNeverReachTheDatabase(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	me := s.member("me@example.com")
+	for name, c := range map[string]call{
+		"health":            {Method: "GET", Path: "/health"},
+		"settings":          {Method: "GET", Path: "/settings"},
+		"keys":              {Method: "GET", Path: "/.well-known/jwks.json"},
+		"discovery":         {Method: "GET", Path: "/.well-known/openid-configuration"},
+		"nowhere":           {Method: "GET", Path: "/nowhere"},
+		"method":            {Method: "PATCH", Path: "/signup"},
+		"no token":          {Method: "GET", Path: "/user"},
+		"bad token":         {Method: "GET", Path: "/user", Bearer: me.Access[:len(me.Access)-3]},
+		"bad body":          {Method: "POST", Path: "/signup", Body: "{"},
+		"large body":        {Method: "POST", Path: "/signup", Body: strings.Repeat(" ", 1<<20+1)},
+		"grant type":        {Method: "POST", Path: "/token?grant_type=x", Body: "{}"},
+		"malformed refresh": {Method: "POST", Path: "/token?grant_type=refresh_token", Body: `{"refresh_token": "x"}`},
+		"forged refresh":    {Method: "POST", Path: "/token?grant_type=refresh_token", Body: map[string]any{"refresh_token": forgedRefresh(t, me.ID)}},
+		"preflight":         {Method: "OPTIONS", Path: "/signup", Header: map[string]string{"Origin": "https://x.example.com", "Access-Control-Request-Method": "POST"}},
+	} {
+		if got, texts := s.statements(func() { s.do(c) }); got != 0 {
+			t.Errorf("%s: %d statements:\n%s", name, got, strings.Join(texts, "\n"))
+		}
+	}
+	s.do(call{Method: "POST", Path: "/token?grant_type=refresh_token", Body: map[string]any{"refresh_token": forgedRefresh(t, me.ID)}}).
+		refused(http.StatusBadRequest, "refresh_token_not_found")
+}
+
+// forgedRefresh is a well-formed refresh token of a session, made with a key of another server.
+func forgedRefresh(t *testing.T, sessionID string) string {
+	t.Helper()
+	return mintRefreshWith(t, "a key of somebody else, of more than 32 characters", sessionID, 0)
+}
