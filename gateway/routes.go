@@ -32,7 +32,14 @@ func routeTable() []route {
 		{http.MethodGet, "/.well-known/jwks.json", everybody, (*Server).jwks, ""},
 		{http.MethodGet, "/.well-known/openid-configuration", everybody, (*Server).openIDConfiguration, ""},
 		{http.MethodPost, "/signup", everybody, (*Server).signUp, "take_limit, sign_up, sign_up_anonymously"},
-		{http.MethodPost, "/token", everybody, (*Server).token, "find_password, sign_in_with_password, refresh_session, refresh_adopted_session"},
+		{http.MethodPost, "/token", everybody, (*Server).token, "find_password, sign_in_with_password, refresh_session, refresh_adopted_session, exchange_auth_code"},
+		{http.MethodPost, "/recover", everybody, (*Server).recover, "request_recovery"},
+		{http.MethodPost, "/magiclink", everybody, (*Server).magicLink, "request_magic_link"},
+		{http.MethodPost, "/otp", everybody, (*Server).otp, "request_magic_link"},
+		{http.MethodPost, "/resend", everybody, (*Server).resend, "resend"},
+		{http.MethodGet, "/verify", everybody, (*Server).verifyLink, "verify_one_time_token"},
+		{http.MethodPost, "/verify", everybody, (*Server).postVerify, "verify_one_time_token"},
+		{http.MethodGet, "/reauthenticate", user, (*Server).reauthenticate, "reauthenticate"},
 		{http.MethodGet, "/user", user, (*Server).getUser, "get_user"},
 		{http.MethodPut, "/user", user, (*Server).updateUser, "find_own_password, update_user"},
 		{http.MethodPost, "/logout", user, (*Server).logOut, "log_out"},
@@ -96,7 +103,7 @@ func (s *Server) routes() http.Handler {
 // takesSlash reports whether a path is also answered with a slash at its end (contract core.md 1.1).
 func takesSlash(path string) bool {
 	switch path {
-	case "/signup", "/user", "/admin/users", "/admin/audit":
+	case "/signup", "/verify", "/user", "/reauthenticate", "/admin/users", "/admin/audit":
 		return true
 	}
 	return false

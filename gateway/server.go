@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +16,7 @@ import (
 	"github.com/postern-auth/postern/gateway/config"
 	"github.com/postern-auth/postern/gateway/password"
 	"github.com/postern-auth/postern/gateway/redirect"
+	"github.com/postern-auth/postern/gateway/seal"
 	"github.com/postern-auth/postern/gateway/token"
 )
 
@@ -42,6 +44,8 @@ type Server struct {
 	refresh *token.RefreshKeys
 	hashing *password.Lane
 	policy  *policyCopy
+	seal    *seal.Keys
+	outbox  *outbox
 	handler http.Handler
 }
 
@@ -68,6 +72,12 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		keys:    keys,
 		refresh: token.NewRefreshKeys(cfg.TokenKeys, cfg.JWTSecret),
 		hashing: password.NewLane(options.HashingWorkers, hashingWait),
+	}
+	if s.seal, err = seal.New(cfg.TokenKeys, cfg.JWTSecret); err != nil {
+		return nil, err
+	}
+	if s.outbox, err = newOutbox(s); err != nil {
+		return nil, err
 	}
 	if s.pool, err = connect(ctx, cfg); err != nil {
 		return nil, err
@@ -153,8 +163,11 @@ func (s *Server) warnOfPrivileges() error {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Run keeps the server's copy of the policy fresh until the context ends.
+// Run keeps the server's copy of the policy fresh and sends what waits in the outbox, until the context ends.
 func (s *Server) Run(ctx context.Context) {
+	var sending sync.WaitGroup
+	sending.Go(func() { s.outbox.run(ctx) })
+	defer sending.Wait()
 	for {
 		select {
 		case <-ctx.Done():

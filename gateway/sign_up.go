@@ -51,12 +51,20 @@ func (s *Server) signUp(q *request) (*response, error) {
 		}
 	}
 
+	envelope, err := s.mintMail(q, in.CodeChallenge)
+	if err != nil {
+		return nil, err
+	}
+	args := []any{
+		text(in.Email), text(in.Phone), hash, problem.argument(), in.Data.argument(), text(in.Channel),
+		text(in.CodeChallenge), text(in.CodeChallengeMethod), s.address(q), userAgent(q), s.audience(q), q.id(),
+	}
 	a, err := s.callWithHook(q, `select postern.sign_up(
 		email => $1, phone => $2, password_hash => $3, password_problem => $4::json, data => $5::jsonb, channel => $6,
 		code_challenge => $7, code_challenge_method => $8,
-		caller => postern.caller(ip => $9, user_agent => $10, audience => $11))`,
-		text(in.Email), text(in.Phone), hash, problem.argument(), in.Data.argument(), text(in.Channel),
-		text(in.CodeChallenge), text(in.CodeChallengeMethod), s.address(q), userAgent(q), s.audience(q))
+		caller => postern.caller(ip => $9, user_agent => $10, audience => $11, request_id => $12),
+		envelope => `+envelopeAt(13)+`)`, append(args, envelope...)...)
+	s.outbox.nudge()
 	return s.signIn(a, problem.explain(err), nil)
 }
 

@@ -99,13 +99,13 @@ func (s *Server) redirectVerified(q *request, target, kind string, isPKCE bool, 
 			return nil, fmt.Errorf("decoding the outcome of a verification: %w", err)
 		}
 		if body.AuthCode != "" {
-			return redirect(withQuery(target, url.Values{"code": {body.AuthCode}}), nil), nil
+			return seeOther(withQuery(target, url.Values{"code": {body.AuthCode}}), nil), nil
 		}
 		values := url.Values{"message": {body.Message}, "sb": {""}}
 		if isPKCE {
 			target = withQuery(target, url.Values{"message": {body.Message}})
 		}
-		return redirect(withFragment(target, values), nil), nil
+		return seeOther(withFragment(target, values), nil), nil
 	}
 	signed, err := s.signIn(a, nil, nil)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *Server) redirectVerified(q *request, target, kind string, isPKCE bool, 
 		"type": {linkOutcome(kind)},
 	}
 	_ = q
-	return redirect(target+"#"+values.Encode(), signed.header), nil
+	return seeOther(target+"#"+values.Encode(), signed.header), nil
 }
 
 // linkOutcome is the type that the client is told.
@@ -149,7 +149,7 @@ func (s *Server) redirectError(_ *request, target string, isPKCE bool, err error
 		target = withQuery(target, values)
 	}
 	values.Set("sb", "")
-	return redirect(withFragment(target, values), nil), nil
+	return seeOther(withFragment(target, values), nil), nil
 }
 
 func oauthError(status int) string {
@@ -192,12 +192,11 @@ func withFragment(target string, values url.Values) string {
 	return address.String()
 }
 
-func redirect(location string, header http.Header) *response {
+func seeOther(location string, header http.Header) *response {
 	if header == nil {
 		header = http.Header{}
 	}
 	header["Location"] = []string{location}
-	header["Cache-Control"] = []string{"no-store"}
 	header["Content-Type"] = []string{"text/html; charset=utf-8"}
 	return &response{
 		status: http.StatusSeeOther, header: header,

@@ -148,21 +148,22 @@ begin
     update auth.outbox o
     set state = case
             when outcome = 'sent' then 'sent'
-            when outcome = 'refused' or o.attempts >= 12 then 'dead'
+            when outcome = 'refused' or outcome = 'retry' and o.attempts >= 12 then 'dead'
             else 'queued' end,
         sent_at = case when outcome = 'sent' then now() end,
-        sealed = case when outcome = 'retry' and o.attempts < 12 then o.sealed end,
+        attempts = case when outcome = 'resting' then o.attempts - 1 else o.attempts end,
+        sealed = case when outcome = 'resting' or outcome = 'retry' and o.attempts < 12 then o.sealed end,
         leased_by = null,
         last_reply = left(reply, 1000),
         -- 5 s, 10 s, 20 s … at most an hour, each with up to a fifth more, so that a relay that comes back is not rushed.
         next_attempt_at = now()
-            + least(interval '5 seconds' * power(2, o.attempts - 1), interval '1 hour') * (1 + random() / 5)
+            + least(interval '5 seconds' * power(2, greatest(0, o.attempts - 1)), interval '1 hour') * (1 + random() / 5)
     where o.id = outbox_id and o.state = 'queued' and o.leased_by = worker;
     return json_build_object('v', (select g.version from auth.settings g), 'body', json_build_object('recorded', found));
 end
 $$;
 
 comment on function postern.record_delivery(uuid, text, text, text) is
-'Notes what became of a claimed mail or SMS: sent, retry (later, with growing distance; given up after 12 attempts) or refused (for good); reply is what the relay said. Secrets go with the last state.
+'Notes what became of a claimed mail or SMS: sent, retry (later, with growing distance; given up after 12 attempts), resting (later, no attempt was made) or refused (for good); reply is what the relay said. Secrets go with the last state.
 Called by: the gateway''s workers.
 Refuses: never; a row that another worker has claimed meanwhile is left alone.';

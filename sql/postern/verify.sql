@@ -328,8 +328,8 @@ begin
         for update;
         if not found or v_flow.user_id is null then
             perform postern._refuse(404, 'flow_state_not_found', 'invalid flow state, no valid flow state found');
-        elsif case when v_flow.authentication_method = 'magiclink'
-                then coalesce(v_flow.auth_code_issued_at, v_flow.created_at) else v_flow.created_at end
+        elsif (case when v_flow.authentication_method = 'magiclink'
+                then coalesce(v_flow.auth_code_issued_at, v_flow.created_at) else v_flow.created_at end)
             + v_settings.external_flow_state_expiry_duration < now()
         then
             perform postern._refuse(422, 'flow_state_expired', 'invalid flow state, flow state has expired');
