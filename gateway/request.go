@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -118,31 +119,42 @@ func (o *object) UnmarshalJSON(raw []byte) error {
 	if err := decoder.Decode((*map[string]any)(o)); err != nil {
 		return err
 	}
-	_, err := spelledOut(map[string]any(*o))
+	var numbers speller
+	_, err := numbers.spellOut(map[string]any(*o))
 	return err
 }
 
-// spelledOut replaces numbers with an exponent by floating-point ones, as the reference reads them: PostgreSQL would write all of
-// their zeros, a megabyte for a few bytes.
-func spelledOut(value any) (any, error) {
+// speller replaces numbers with an exponent by floating-point ones, as the reference reads them, and counts what they become:
+// PostgreSQL writes all of their digits, so that a body of a megabyte could ask for a hundred.
+type speller struct{ digits int }
+
+func (n *speller) spellOut(value any) (any, error) {
 	var err error
 	switch typed := value.(type) {
 	case map[string]any:
 		for name, member := range typed {
-			if typed[name], err = spelledOut(member); err != nil {
+			if typed[name], err = n.spellOut(member); err != nil {
 				return nil, err
 			}
 		}
 	case []any:
 		for i, element := range typed {
-			if typed[i], err = spelledOut(element); err != nil {
+			if typed[i], err = n.spellOut(element); err != nil {
 				return nil, err
 			}
 		}
 	case json.Number:
-		if strings.ContainsAny(string(typed), "eE") {
-			return typed.Float64()
+		if !strings.ContainsAny(string(typed), "eE") {
+			return value, nil
 		}
+		number, err := typed.Float64()
+		if err != nil {
+			return nil, err
+		}
+		if n.digits += len(strconv.FormatFloat(number, 'f', -1, 64)); n.digits > maxBody {
+			return nil, errors.New("its numbers have more than 1048576 digits")
+		}
+		return number, nil
 	}
 	return value, nil
 }

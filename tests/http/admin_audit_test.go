@@ -41,9 +41,9 @@ func TestAdminReadsTheAuditLog(t *testing.T) {
 		"query=action:nothing": "", "query=author:%5C": "", "per_page=1&page=2": "user_signedup", "query=": "logout user_signedup token_refreshed user_modified",
 	} {
 		a := ask(query)
-		var got []string
-		for i := range a.json().([]any) {
-			got = append(got, a.text(fmt.Sprint(i, ".payload.action")))
+		got := make([]string, len(a.json().([]any)))
+		for i := range got {
+			got[i] = a.text(fmt.Sprint(i, ".payload.action"))
 		}
 		if strings.Join(got, " ") != actions {
 			t.Errorf("%s: %v, want %s", query, got, actions)

@@ -20,8 +20,10 @@ func TestBodiesThatAreNoJSONObject(t *testing.T) {
 		`{"email": 7}`, `{"email": {}}`, `{"phone": ["x"]}`, `{"password": 7}`, strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 20_000),
 	} {
 		for _, c := range []call{
-			{Method: "POST", Path: "/signup"}, {Method: "POST", Path: "/token?grant_type=password"},
-			{Method: "PUT", Path: "/user", Bearer: me.Access}, {Method: "POST", Path: "/admin/users", Bearer: admin},
+			{Method: "POST", Path: "/signup"},
+			{Method: "POST", Path: "/token?grant_type=password"},
+			{Method: "PUT", Path: "/user", Bearer: me.Access},
+			{Method: "POST", Path: "/admin/users", Bearer: admin},
 			{Method: "PUT", Path: "/admin/users/" + me.UserID, Bearer: admin},
 		} {
 			c.Body = body
@@ -82,9 +84,12 @@ func TestLargeBodies(t *testing.T) {
 	}
 	s.post("/signup", sized(1<<20), "").want(http.StatusOK)
 	for _, c := range []call{
-		{Method: "POST", Path: "/signup"}, {Method: "POST", Path: "/token?grant_type=password"},
-		{Method: "POST", Path: "/token?grant_type=refresh_token"}, {Method: "PUT", Path: "/user", Bearer: me.Access},
-		{Method: "POST", Path: "/admin/users", Bearer: admin}, {Method: "PUT", Path: "/admin/users/" + me.UserID, Bearer: admin},
+		{Method: "POST", Path: "/signup"},
+		{Method: "POST", Path: "/token?grant_type=password"},
+		{Method: "POST", Path: "/token?grant_type=refresh_token"},
+		{Method: "PUT", Path: "/user", Bearer: me.Access},
+		{Method: "POST", Path: "/admin/users", Bearer: admin},
+		{Method: "PUT", Path: "/admin/users/" + me.UserID, Bearer: admin},
 		{Method: "DELETE", Path: "/admin/users/" + me.UserID, Bearer: admin},
 	} {
 		c.Body = sized(1<<20 + 1)
@@ -166,6 +171,21 @@ func TestNumbersKeepTheirDigits(t *testing.T) {
 	}
 }
 
+func TestNumbersThatPostgreSQLCannotStore(t *testing.T) {
+	t.Parallel()
+	s := start(t, "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true")
+	me := s.member("me@example.com")
+	for _, number := range []string{strings.Repeat("9", 140_000), "0." + strings.Repeat("1", 20_000)} {
+		for _, c := range []call{{Method: "POST", Path: "/signup"}, {Method: "PUT", Path: "/user", Bearer: me.Access}} {
+			c.Body = `{"data": {"n": ` + number + `}}`
+			s.do(c).refused(http.StatusBadRequest, "validation_failed")
+		}
+	}
+	if got := s.one(`select count(*) from auth.users`); got != "1" {
+		t.Errorf("%s users", got)
+	}
+}
+
 // PostgreSQL writes jsonb numbers out in full: 1e131071 is 8 bytes here and 128 KiB in every answer and token, so that one
 // request of 1 MiB would ask the database for gigabytes. The reference refuses what is no float64.
 func TestNumbersOfAFewBytesDoNotBecomeMegabytes(t *testing.T) {
@@ -175,7 +195,8 @@ func TestNumbersOfAFewBytesDoNotBecomeMegabytes(t *testing.T) {
 	for _, number := range []string{"1e400", "-1e400", "1e131071", "1e200000", "1e999999999999", "1e-16000", "1e-999999999999"} {
 		body := fmt.Sprintf(`{"data": {"n": [%s]}, "user_metadata": {"n": [%[1]s]}, "app_metadata": {}, "email": ""}`, number)
 		for _, c := range []call{
-			{Method: "POST", Path: "/signup"}, {Method: "PUT", Path: "/user", Bearer: me.Access},
+			{Method: "POST", Path: "/signup"},
+			{Method: "PUT", Path: "/user", Bearer: me.Access},
 			{Method: "PUT", Path: "/admin/users/" + me.UserID, Bearer: admin},
 		} {
 			c.Body = body
@@ -186,6 +207,18 @@ func TestNumbersOfAFewBytesDoNotBecomeMegabytes(t *testing.T) {
 			if a.Status >= 500 || a.Status < 400 && len(a.Raw) > 4000 {
 				t.Errorf("%s %s %s: %d with %d bytes", c.Method, c.Path, number, a.Status, len(a.Raw))
 			}
+		}
+	}
+}
+
+// Nor do many of them: what a body may hold (1 MiB) would come back as 127 MB.
+func TestManySmallNumbersDoNotBecomeAHugeAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t, "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true")
+	for _, number := range []string{"1e308", "-9e-300"} {
+		body := `{"data": {"n": [` + strings.TrimSuffix(strings.Repeat(number+",", 20_000), ",") + `]}}`
+		if a := s.post("/signup", body, ""); a.Status >= 500 || len(a.Raw) > 20*len(body) {
+			t.Errorf("%s: %d bytes are answered with %d and %d bytes", number, len(body), a.Status, len(a.Raw))
 		}
 	}
 }

@@ -45,7 +45,7 @@ func TestLimitsPerClient(t *testing.T) {
 		}, 200, []string{"GOTRUE_RATE_LIMIT_TOKEN_REFRESH=30"}},
 		{"password grant", func(*server) call { return grant(`{}`) }, 400, []string{"GOTRUE_RATE_LIMIT_TOKEN_REFRESH=30"}},
 		{"change of the user", func(s *server) call {
-			return call{Method: "PUT", Path: "/user", Body: `{"email": "x"}`, Bearer: s.member("me@example.com").Access}
+			return call{Method: "PUT", Path: "/user", Body: `{"email": "x"}`, Bearer: s.member("you@example.com").Access}
 		}, 400, nil},
 		{"change of the password", func(s *server) call {
 			return call{Method: "PUT", Path: "/user", Body: `{"password": "correct horse battery"}`, Bearer: s.quickMember("me@example.com").Access}

@@ -153,10 +153,20 @@ func TestMethodsThatAreNotThere(t *testing.T) {
 	s := start(t)
 	admin, me := s.serviceRole(), s.member("me@example.com")
 	for _, c := range []struct{ method, path, bearer, allow string }{
-		{"POST", "/health", "", "GET"}, {"HEAD", "/health", "", "GET"}, {"OPTIONS", "/health", "", "GET"}, {"DELETE", "/settings", "", "GET"},
-		{"POST", "/.well-known/jwks.json", "", "GET"}, {"GET", "/signup", "", "POST"}, {"GET", "/signup/", "", "POST"}, {"GET", "/token", "", "POST"},
-		{"PUT", "/token", "", "POST"}, {"PATCH", "/user", me.Access, "GET | PUT"}, {"POST", "/user/", me.Access, "GET | PUT"},
-		{"GET", "/logout", "", "POST"}, {"PUT", "/admin/users", admin, "GET | POST"}, {"POST", "/admin/audit", admin, "GET"},
+		{"POST", "/health", "", "GET"},
+		{"HEAD", "/health", "", "GET"},
+		{"OPTIONS", "/health", "", "GET"},
+		{"DELETE", "/settings", "", "GET"},
+		{"POST", "/.well-known/jwks.json", "", "GET"},
+		{"GET", "/signup", "", "POST"},
+		{"GET", "/signup/", "", "POST"},
+		{"GET", "/token", "", "POST"},
+		{"PUT", "/token", "", "POST"},
+		{"PATCH", "/user", me.Access, "GET | PUT"},
+		{"POST", "/user/", me.Access, "GET | PUT"},
+		{"GET", "/logout", "", "POST"},
+		{"PUT", "/admin/users", admin, "GET | POST"},
+		{"POST", "/admin/audit", admin, "GET"},
 		{"PATCH", "/admin/users/x", admin, "GET | PUT | DELETE"},
 	} {
 		a := s.do(call{Method: c.method, Path: c.path, Bearer: c.bearer}).want(http.StatusMethodNotAllowed)
@@ -173,14 +183,27 @@ func TestEveryEndpointIsAlsoBelowAuthV1(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, c := range []call{
-		{Method: "GET", Path: "/health"}, {Method: "GET", Path: "/ready"}, {Method: "GET", Path: "/settings"},
-		{Method: "GET", Path: "/.well-known/jwks.json"}, {Method: "GET", Path: "/.well-known/openid-configuration"},
-		{Method: "POST", Path: "/signup", Body: `{"email": "x"}`}, {Method: "POST", Path: "/signup/", Body: `{"email": "x"}`},
-		{Method: "POST", Path: "/token?grant_type=password", Body: "{}"}, {Method: "POST", Path: "/token?grant_type=refresh_token", Body: "{}"},
-		{Method: "GET", Path: "/user"}, {Method: "GET", Path: "/user/"}, {Method: "PUT", Path: "/user"}, {Method: "POST", Path: "/logout"},
-		{Method: "GET", Path: "/admin/users"}, {Method: "GET", Path: "/admin/users/"}, {Method: "POST", Path: "/admin/users"},
-		{Method: "GET", Path: "/admin/users/x"}, {Method: "PUT", Path: "/admin/users/x", Body: "{}"}, {Method: "DELETE", Path: "/admin/users/x"},
-		{Method: "GET", Path: "/admin/audit"}, {Method: "GET", Path: "/admin/audit/"},
+		{Method: "GET", Path: "/health"},
+		{Method: "GET", Path: "/ready"},
+		{Method: "GET", Path: "/settings"},
+		{Method: "GET", Path: "/.well-known/jwks.json"},
+		{Method: "GET", Path: "/.well-known/openid-configuration"},
+		{Method: "POST", Path: "/signup", Body: `{"email": "x"}`},
+		{Method: "POST", Path: "/signup/", Body: `{"email": "x"}`},
+		{Method: "POST", Path: "/token?grant_type=password", Body: "{}"},
+		{Method: "POST", Path: "/token?grant_type=refresh_token", Body: "{}"},
+		{Method: "GET", Path: "/user"},
+		{Method: "GET", Path: "/user/"},
+		{Method: "PUT", Path: "/user"},
+		{Method: "POST", Path: "/logout"},
+		{Method: "GET", Path: "/admin/users"},
+		{Method: "GET", Path: "/admin/users/"},
+		{Method: "POST", Path: "/admin/users"},
+		{Method: "GET", Path: "/admin/users/x"},
+		{Method: "PUT", Path: "/admin/users/x", Body: "{}"},
+		{Method: "DELETE", Path: "/admin/users/x"},
+		{Method: "GET", Path: "/admin/audit"},
+		{Method: "GET", Path: "/admin/audit/"},
 	} {
 		plain := s.do(c)
 		if strings.HasPrefix(c.Path, "/admin") || strings.HasPrefix(c.Path, "/user") || c.Path == "/logout" {
@@ -235,7 +258,7 @@ func TestCrossOriginRequests(t *testing.T) {
 func TestErrorFormats(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.exec(raiseOnInsert("no room", "P0001"))
+	s.exec(raiseOn("insert on auth.users", "P0001"))
 	get := func(version string) *answer {
 		header := map[string]string{"X-Supabase-Api-Version": version}
 		return s.do(call{Method: "GET", Path: "/user", Header: header}).want(http.StatusUnauthorized)

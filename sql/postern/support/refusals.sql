@@ -76,8 +76,8 @@ begin
             errcode = state, message = _refusal.message, detail = coalesce(_refusal.detail, ''), hint = coalesce(_refusal.hint, '');
     end if;
 
-    -- 1xx would not be an answer at all.
-    if state ~ '^PT[2-9][0-9][0-9]$' then
+    -- An error is never answered with the status of a success.
+    if state ~ '^PT[4-9][0-9][0-9]$' then
         v_status := substr(state, 3)::integer;
     end if;
 
