@@ -27,6 +27,7 @@ set local client_min_messages = warning;
 {{ template "postern/settings.sql" . }}
 {{ template "postern/outbox.sql" . }}
 {{ template "postern/mail_requests.sql" . }}
+{{ template "postern/phone.sql" . }}
 {{ template "postern/verify.sql" . }}
 {{ template "postern/sign_up.sql" . }}
 {{ template "postern/sign_in.sql" . }}

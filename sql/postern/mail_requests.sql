@@ -268,6 +268,7 @@ declare
     v_has_email boolean := coalesce(resend.email, '') <> '';
     v_has_phone boolean := coalesce(resend.phone, '') <> '';
     v_user auth.users;
+    v_delivery json;
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
@@ -312,9 +313,18 @@ begin
                 perform postern._mail_email_change(
                     v_settings, v_user, v_user.email_change, code_challenge, code_challenge_method, envelope, second_envelope,
                     (resend.caller).request_id);
+            elsif resend.type = 'sms' and v_user.phone_confirmed_at is null then
+                v_delivery := postern._text_code(v_settings, v_user, 'confirmation_token', v_user.phone, 'sms', envelope,
+                    (resend.caller).request_id);
+                perform postern._audit_user('user_recovery_requested', 'user', v_user.id);
+            elsif resend.type = 'phone_change' and v_user.phone_change <> '' then
+                v_delivery := postern._text_code(v_settings, v_user, 'phone_change_token', v_user.phone_change, 'sms', envelope,
+                    (resend.caller).request_id);
             end if;
         end if;
-        return json_build_object('v', v_settings.version, 'body', json_build_object());
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body',
+            case when (v_delivery ->> 'is_test')::boolean
+                then json_build_object('message_id', 'test-otp') else json_build_object() end);
     {{ template "handler" "Error sending confirmation email" }}
     end;
 end
@@ -377,6 +387,7 @@ as $$
 declare
     v_settings auth.settings;
     v_user auth.users;
+    v_delivery json;
     v_refused json := postern._check_user(reauthenticate.caller);
 begin
     if v_refused is not null then
@@ -395,6 +406,12 @@ begin
             perform postern._refuse(422, 'phone_not_confirmed', 'Please verify your phone first.');
         end if;
 
+        if coalesce(v_user.email, '') = '' then
+            v_delivery := postern._text_code(v_settings, v_user, 'reauthentication_token', v_user.phone, 'sms', envelope,
+                (reauthenticate.caller).request_id);
+            perform postern._audit_user('user_reauthenticate_requested', 'user', v_user.id);
+            return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object());
+        end if;
         perform postern._check_frequency(
             v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');
         perform postern._check_mail(v_settings, v_user.email);

@@ -22,6 +22,7 @@ declare
     v_confirm boolean;
     v_user auth.users;
     v_is_new boolean := false;
+    v_delivery json;
 begin
     select * into strict v_settings from auth.settings;
     v_audience := coalesce(nullif((sign_up.caller).audience, ''), v_settings.jwt_aud);
@@ -74,10 +75,13 @@ begin
                 perform postern._mail_confirmation(
                     v_settings, v_user, code_challenge, code_challenge_method, envelope, (sign_up.caller).request_id);
             else
+                v_delivery := postern._text_code(v_settings, v_user, 'confirmation_token', v_phone,
+                    coalesce(nullif(channel, ''), 'sms'), envelope, (sign_up.caller).request_id, true);
                 perform postern._audit_user('user_confirmation_requested', 'user', v_user.id,
                     json_build_object('provider', v_provider));
             end if;
-            return json_build_object('v', v_settings.version, 'body', postern._user_json(v_user.id));
+            return json_build_object(
+                'v', v_settings.version, 'delivery', v_delivery, 'body', postern._user_json(v_user.id));
         end if;
 
         update auth.users u
@@ -115,6 +119,7 @@ language plpgsql
 as $$
 declare
     v_confirmed boolean := case provider when 'email' then known.email_confirmed_at else known.phone_confirmed_at end is not null;
+    v_delivery json;
 begin
     -- Auto-confirm never opens a session for an account that exists: its password was not asked (DESIGN, security).
     if settings.mailer_autoconfirm or settings.sms_autoconfirm then
@@ -139,6 +144,8 @@ begin
     if provider = 'email' then
         perform postern._mail_confirmation(settings, known, challenge, challenge_method, envelope, request_id);
     else
+        v_delivery := postern._text_code(
+            settings, known, 'confirmation_token', known.phone, 'sms', envelope, request_id);
         perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', provider));
     end if;
     if known.invited_at is not null then
@@ -146,7 +153,7 @@ begin
         return jsonb_build_object('v', settings.version, 'body',
             postern._user_json(known.id)::jsonb || '{"user_metadata": {}, "identities": []}')::text::json;
     end if;
-    return json_build_object('v', settings.version, 'body', postern._user_json(known.id));
+    return json_build_object('v', settings.version, 'delivery', v_delivery, 'body', postern._user_json(known.id));
 end
 $$;
 

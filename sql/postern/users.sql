@@ -82,6 +82,7 @@ declare
     v_session auth.sessions;
     v_email text;
     v_phone text;
+    v_delivery json;
 begin
     select * into strict v_settings from auth.settings;
     if v_refused is null and (update_user.caller).limiter_key is not null then
@@ -149,11 +150,12 @@ begin
                 second_envelope, (update_user.caller).request_id);
         end if;
         if v_phone is not null then
-            perform postern._change_phone(v_settings, v_user, v_phone);
+            v_delivery := postern._change_phone(
+                v_settings, v_user, v_phone, coalesce(nullif(channel, ''), 'sms'), envelope, (update_user.caller).request_id);
         end if;
 
         perform postern._audit_user('user_modified', 'user', v_user.id);
-        return json_build_object('v', v_settings.version, 'body', case when v_user.confirmed_at is null
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', case when v_user.confirmed_at is null
             then postern._user_json_as(v_user.id, 'confirmed') else postern._user_json(v_user.id) end);
     {{ template "handler" "Error updating user" }}
     end;
@@ -332,8 +334,14 @@ comment on function postern._change_email(auth.settings, auth.users, text, text,
 Called by: postern.update_user.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400); a unique violation reaches the caller.';
 
-create or replace function postern._change_phone(settings auth.settings, known auth.users, new_phone text)
-returns void
+create or replace function postern._change_phone(
+    settings auth.settings,
+    known auth.users,
+    new_phone text,
+    channel text,
+    envelope postern.envelope,
+    request_id text)
+returns json
 language plpgsql
 as $$
 begin
@@ -344,15 +352,16 @@ begin
         where u.id = known.id;
         perform postern._set_identity(known.id, 'phone', jsonb_build_object(
             'phone', new_phone, 'phone_verified', true, 'email_verified', false));
-    else
-        update auth.users u
-        set phone_change = new_phone, phone_change_token = '', updated_at = now()
-        where u.id = known.id;
+        return null;
     end if;
+    update auth.users u
+    set phone_change = new_phone, phone_change_token = '', updated_at = now()
+    where u.id = known.id;
+    return postern._text_code(settings, known, 'phone_change_token', new_phone, channel, envelope, request_id);
 end
 $$;
 
-comment on function postern._change_phone(auth.settings, auth.users, text) is
-'Applies a new number at once where numbers need no confirmation, else notes it as pending (contract core.md 6.6).
+comment on function postern._change_phone(auth.settings, auth.users, text, text, postern.envelope, text) is
+'Applies a new number at once where numbers need no confirmation, else texts the code that confirms it (contract core.md 6.6). Returns what the gateway needs for the first attempt.
 Called by: postern.update_user.
-Refuses: never; a unique violation reaches the caller.';
+Refuses: over_sms_send_rate_limit (429); a unique violation reaches the caller.';

@@ -5,6 +5,8 @@ create or replace function postern.verify_one_time_token(
     code_hmacs bytea[] default '{}',
     adopted_digest text default null,
     email text default null,
+    phone text default null,
+    test_code text default null,
     caller postern.caller default null)
 returns json
 language plpgsql security definer
@@ -26,7 +28,11 @@ begin
     end if;
 
     begin
-        if link_digest is not null then
+        if coalesce(verify_one_time_token.phone, '') <> '' then
+            select * into v_found from postern._find_phone_code(
+                v_settings, verify_one_time_token.type, postern._phone(verify_one_time_token.phone), code_hmacs, test_code,
+                coalesce(nullif((verify_one_time_token.caller).audience, ''), v_settings.jwt_aud));
+        elsif link_digest is not null then
             select * into v_found from postern._find_link(verify_one_time_token.type, link_digest);
         else
             select * into v_found from postern._find_code(
@@ -34,7 +40,9 @@ begin
                 coalesce(nullif((verify_one_time_token.caller).audience, ''), v_settings.jwt_aud));
         end if;
         if v_found.owner_id is null
-            or v_found.sent_at is null or v_found.sent_at + make_interval(secs => v_settings.mailer_otp_exp) < now()
+            or v_found.sent_at is null
+            or v_found.sent_at + make_interval(secs => case when coalesce(verify_one_time_token.phone, '') <> ''
+                then v_settings.sms_otp_exp else v_settings.mailer_otp_exp end) < now()
         then
             perform postern._refuse(403, 'otp_expired', case when link_digest is null
                 then 'Token has expired or is invalid' else 'Email link is invalid or has expired' end);
@@ -42,7 +50,11 @@ begin
             perform postern._refuse(403, 'user_banned', 'User is banned');
         end if;
 
-        v_half_confirmed := postern._consume_token(v_settings, v_found.owner_id, v_found.purpose);
+        if coalesce(verify_one_time_token.phone, '') <> '' then
+            perform postern._consume_phone_token(v_found.owner_id, v_found.purpose);
+        else
+            v_half_confirmed := postern._consume_token(v_settings, v_found.owner_id, v_found.purpose);
+        end if;
         if v_half_confirmed then
             return json_build_object('v', v_settings.version, 'body', json_build_object(
                 'code', '200',
@@ -75,7 +87,7 @@ begin
 end
 $$;
 
-comment on function postern.verify_one_time_token(text, text, boolean, bytea[], text, text, postern.caller) is
+comment on function postern.verify_one_time_token(text, text, boolean, bytea[], text, text, text, text, postern.caller) is
 'Accepts a mailed link (link_digest: hex SHA-256 of its token) or code (its HMACs by every key of the gateway, and the address; adopted_digest for codes that Supabase Auth mailed), once, and opens the session, or answers with an auth code where the flow began with a challenge (contract core.md 7.7, 7.8).
 Called by: GET and POST /verify.
 Refuses: over_request_rate_limit (429); otp_expired, user_banned (403); validation_failed, flow_state_not_found (400).';
