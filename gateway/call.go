@@ -36,6 +36,8 @@ type answer struct {
 	Total, Page, PerPage int64
 	NextCursor           *string // set when paging by cursor; "" on the last page
 
+	Delivery *textDelivery // an SMS that waits for this gateway's first attempt
+
 	Session      *sessionFacts
 	Claims, User json.RawMessage
 
@@ -95,6 +97,11 @@ func (s *Server) callFor(q *request, query queryFunc, sql string, args ...any) (
 	return a, nil
 }
 
+// queryOnce is query outside of any request, with a time limit.
+func (s *Server) queryOnce(limit time.Duration, sql string, args ...any) ([]byte, error) {
+	return s.query(time.Now().Add(limit), sql, args...)
+}
+
 // callOnce is call outside of any request.
 func (s *Server) callOnce(sql string, args ...any) (*answer, error) {
 	raw, err := s.query(time.Now().Add(databaseDeadline), sql, args...)
@@ -122,6 +129,8 @@ func decodeAnswer(raw []byte) (*answer, error) {
 			a.User = value
 		case "session":
 			err = json.Unmarshal(value, &a.Session)
+		case "delivery":
+			err = json.Unmarshal(value, &a.Delivery)
 		case "error":
 			err = json.Unmarshal(value, &a.Error)
 		case "user_id":

@@ -24,13 +24,13 @@ func (s *Server) recover(q *request) (*response, error) {
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
-	envelope, err := s.mintMail(q, in.CodeChallenge)
+	m, err := s.mintMail(q, in.CodeChallenge)
 	if err != nil {
 		return nil, err
 	}
 	args := append(s.requestCaller(q), text(in.Email), text(in.CodeChallenge), text(in.CodeChallengeMethod))
 	a, err := s.call(q, `select postern.request_recovery(caller => `+requestCaller+`, email => $4, code_challenge => $5,
-		code_challenge_method => $6, envelope => `+envelopeAt(7)+`)`, append(args, envelope...)...)
+		code_challenge_method => $6, envelope => `+envelopeAt(7)+`)`, append(args, m.envelope...)...)
 	return s.mailed(a, err)
 }
 
@@ -66,9 +66,22 @@ func (s *Server) otp(q *request) (*response, error) {
 	case in.Email == "" && in.Phone == "":
 		return nil, refuse(http.StatusBadRequest, "validation_failed", "One of email or phone must be set")
 	case in.Phone != "":
-		return nil, refuse(http.StatusBadRequest, "phone_provider_disabled", "Unsupported phone provider")
+		return s.otpByText(q, in)
 	}
 	return s.magicLinkFor(q, in, "otp")
+}
+
+func (s *Server) otpByText(q *request, in otpBody) (*response, error) {
+	m, err := s.mintText(q)
+	if err != nil {
+		return nil, err
+	}
+	args := append(s.requestCaller(q), text(in.Phone), in.CreateUser == nil || *in.CreateUser, in.Data.argument(), text(in.Channel),
+		text(in.CodeChallenge), text(in.CodeChallengeMethod))
+	a, err := s.call(q, `select postern.request_sms(caller => `+requestCaller+`, phone => $4, create_user => $5, data => $6::jsonb,
+		channel => $7, code_challenge => $8, code_challenge_method => $9, envelope => `+envelopeAt(10)+`)`,
+		append(args, m.envelope...)...)
+	return passOn(s.texted(q, a, m, err))
 }
 
 // magicLink is POST /magiclink (contract core.md 7.5).
@@ -85,7 +98,7 @@ func (s *Server) magicLink(q *request) (*response, error) {
 }
 
 func (s *Server) magicLinkFor(q *request, in otpBody, limiter string) (*response, error) {
-	envelope, err := s.mintMail(q, in.CodeChallenge)
+	m, err := s.mintMail(q, in.CodeChallenge)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +106,7 @@ func (s *Server) magicLinkFor(q *request, in otpBody, limiter string) (*response
 		text(in.CodeChallenge), text(in.CodeChallengeMethod), limiter)
 	a, err := s.call(q, `select postern.request_magic_link(caller => `+requestCaller+`, email => $4, create_user => $5,
 		data => $6::jsonb, code_challenge => $7, code_challenge_method => $8, limiter => $9, envelope => `+envelopeAt(10)+`)`,
-		append(args, envelope...)...)
+		append(args, m.envelope...)...)
 	return s.mailed(a, err)
 }
 
@@ -110,6 +123,9 @@ func (s *Server) resend(q *request) (*response, error) {
 		return nil, err
 	}
 	first, err := s.mintMail(q, in.CodeChallenge)
+	if in.Phone != "" {
+		first, err = s.mintText(q)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -120,18 +136,18 @@ func (s *Server) resend(q *request) (*response, error) {
 	args := append(s.requestCaller(q), text(in.Type), text(in.Email), text(in.Phone), text(in.CodeChallenge), text(in.CodeChallengeMethod))
 	a, err := s.call(q, `select postern.resend(caller => `+requestCaller+`, type => $4, email => $5, phone => $6,
 		code_challenge => $7, code_challenge_method => $8, envelope => `+envelopeAt(9)+`, second_envelope => `+envelopeAt(16)+`)`,
-		append(append(args, first...), second...)...)
-	return s.mailed(a, err)
+		append(append(args, first.envelope...), second.envelope...)...)
+	return s.mailed(s.texted(q, a, first, err))
 }
 
 // reauthenticate is GET /reauthenticate (contract core.md 6.7).
 func (s *Server) reauthenticate(q *request) (*response, error) {
-	envelope, err := s.mintMail(q, "")
+	m, err := s.mintMail(q, "")
 	if err != nil {
 		return nil, err
 	}
 	args := []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), q.id()}
 	a, err := s.call(q, `select postern.reauthenticate(caller => postern.caller(user_id => $1, session_id => $2, request_id => $3),
-		envelope => `+envelopeAt(4)+`)`, append(args, envelope...)...)
-	return s.mailed(a, err)
+		envelope => `+envelopeAt(4)+`)`, append(args, m.envelope...)...)
+	return s.mailed(s.texted(q, a, m, err))
 }

@@ -22,28 +22,39 @@ type sealedPart struct {
 	Link string `json:"link,omitempty"`
 }
 
-// mint makes a code and a link for a mail that SQL may decide to send, and returns the arguments of its envelope. Nothing of it
-// is remembered here: what SQL does not use was never issued.
-func (s *Server) mint(q *request, digits int, isPKCE bool) ([]any, error) {
+// minted is a code and a link, and the envelope that SQL gets of them.
+type minted struct {
+	code, link string
+	envelope   []any
+}
+
+// mint makes a code and a link for a mail or SMS that SQL may decide to send. Nothing of it is remembered here: what SQL does not
+// use was never issued.
+func (s *Server) mint(q *request, digits int, isPKCE bool) (m minted, err error) {
 	id := randomUUID()
-	code, err := seal.Code(digits)
-	if err != nil {
-		return nil, err
+	if m.code, err = seal.Code(digits); err != nil {
+		return m, err
 	}
-	link := seal.Link(isPKCE)
-	secret, err := json.Marshal(sealedPart{Code: code, Link: link})
+	m.link = seal.Link(isPKCE)
+	secret, err := json.Marshal(sealedPart{Code: m.code, Link: m.link})
 	if err != nil {
-		return nil, fmt.Errorf("encoding a code: %w", err)
+		return m, fmt.Errorf("encoding a code: %w", err)
 	}
-	return []any{
-		id, s.seal.CodeHMAC(code), seal.LinkDigest(link), s.seal.Seal(id, secret),
+	m.envelope = []any{
+		id, s.seal.CodeHMAC(m.code), seal.LinkDigest(m.link), s.seal.Seal(id, secret),
 		s.redirectTarget(q), text(storable(q.r.Header.Get("Accept-Language"))), text(s.linkHost(q)),
-	}, nil
+	}
+	return m, nil
 }
 
 // mintMail is mint with the settings for mail.
-func (s *Server) mintMail(q *request, challenge string) ([]any, error) {
+func (s *Server) mintMail(q *request, challenge string) (minted, error) {
 	return s.mint(q, s.policy.get().MailerOTPLength, challenge != "")
+}
+
+// mintText is mint with the settings for SMS.
+func (s *Server) mintText(q *request) (minted, error) {
+	return s.mint(q, s.policy.get().SMSOTPLength, false)
 }
 
 // redirectTarget is where a link leads: what the request asks for if it is allowed, else the site (contract core.md 8.1).

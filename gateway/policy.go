@@ -32,10 +32,16 @@ type policy struct {
 	PasswordCharacters    []string `json:"password_required_characters"`
 	TokenHookIsConfigured bool     `json:"hook_custom_access_token_enabled"`
 	MailerOTPLength       int      `json:"mailer_otp_length"`
+	SMSOTPLength          int      `json:"sms_otp_length"`
+	SMSHookEnabled        bool     `json:"hook_send_sms_enabled"`
+	SMSHookURI            string   `json:"hook_send_sms_uri"`
 	SiteURL               string   `json:"site_url"`
 	URIAllowList          []string `json:"uri_allow_list"`
 
-	redirects *redirect.Rules // compiled from the two above
+	// TestCodes are the fixed codes of test numbers, by number.
+	TestCodes map[string]string `json:"sms_test_otp"`
+
+	redirects *redirect.Rules // compiled from site and list
 }
 
 func (p *policy) passwordRules() password.Rules {

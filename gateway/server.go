@@ -14,9 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/postern-auth/postern/gateway/config"
+	"github.com/postern-auth/postern/gateway/hook"
 	"github.com/postern-auth/postern/gateway/password"
 	"github.com/postern-auth/postern/gateway/redirect"
 	"github.com/postern-auth/postern/gateway/seal"
+	"github.com/postern-auth/postern/gateway/sms"
 	"github.com/postern-auth/postern/gateway/token"
 )
 
@@ -46,6 +48,8 @@ type Server struct {
 	policy  *policyCopy
 	seal    *seal.Keys
 	outbox  *outbox
+	sms     *sms.Sender // nil when no provider is configured
+	hooks   *hook.Caller
 	handler http.Handler
 }
 
@@ -79,6 +83,15 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	if s.outbox, err = newOutbox(s); err != nil {
 		return nil, err
 	}
+	if cfg.SMSProvider != "" {
+		s.sms, err = sms.New(sms.Settings{
+			Provider: cfg.SMSProvider, Values: cfg.SMSCredentials, Timeout: cfg.HTTPTimeout, Template: cfg.SMSTemplate,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	s.hooks = hook.New(http.DefaultClient, options.Log)
 	if s.pool, err = connect(ctx, cfg); err != nil {
 		return nil, err
 	}

@@ -51,7 +51,10 @@ func (s *Server) signUp(q *request) (*response, error) {
 		}
 	}
 
-	envelope, err := s.mintMail(q, in.CodeChallenge)
+	m, err := s.mintMail(q, in.CodeChallenge)
+	if in.Phone != "" {
+		m, err = s.mintText(q)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +66,8 @@ func (s *Server) signUp(q *request) (*response, error) {
 		email => $1, phone => $2, password_hash => $3, password_problem => $4::json, data => $5::jsonb, channel => $6,
 		code_challenge => $7, code_challenge_method => $8,
 		caller => postern.caller(ip => $9, user_agent => $10, audience => $11, request_id => $12),
-		envelope => `+envelopeAt(13)+`)`, append(args, envelope...)...)
+		envelope => `+envelopeAt(13)+`)`, append(args, m.envelope...)...)
+	a, err = s.texted(q, a, m, err)
 	s.outbox.nudge()
 	return s.signIn(a, problem.explain(err), nil)
 }

@@ -90,18 +90,20 @@ func (s *Server) updateAttempt(q *request, in updateUserBody, limiterKey any) (*
 		email => $6, phone => $7, password_hash => $8, password_problem => $9::json, compared_digest => $10,
 		is_same_password => $11, is_current_password => $12, nonce => $13, nonce_hmacs => $14, data => $15::jsonb,
 		app_metadata => $16::jsonb, channel => $17, code_challenge => $18, code_challenge_method => $19`
-	if in.Email != "" {
-		// Only a change of address mails anything: to the new one, and to the present one where both have to confirm.
-		for _, parameter := range []string{"envelope", "second_envelope"} {
-			envelope, err := s.mintMail(q, in.CodeChallenge)
-			if err != nil {
+	var m minted
+	if in.Email != "" || in.Phone != "" {
+		// Only changes of address or number send anything: to the new one, and to the present address where both have to confirm.
+		for _, parameter := range []string{"second_envelope", "envelope"} {
+			var err error
+			if m, err = s.mintMail(q, in.CodeChallenge); err != nil {
 				return nil, err
 			}
 			statement += ", " + parameter + " => " + envelopeAt(len(args)+1)
-			args = append(args, envelope...)
+			args = append(args, m.envelope...)
 		}
 	}
 	a, err := s.call(q, statement+")", args...)
+	a, err = s.texted(q, a, m, err)
 	s.outbox.nudge()
 	return a, problem.explain(err)
 }

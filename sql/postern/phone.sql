@@ -16,6 +16,7 @@ declare
         else 'confirmation' end;
     v_sent_at timestamptz := postern._sent_at(known, purpose);
     v_retry integer;
+    v_user json;
 begin
     perform postern._check_frequency(v_sent_at, settings.sms_max_frequency, 'over_sms_send_rate_limit');
     if postern._test_code(settings, phone) is not null then
@@ -29,6 +30,7 @@ begin
         end if;
     end if;
 
+    v_user := postern._user_json(known.id);
     perform postern._set_one_time_token(known.id, purpose, phone, envelope);
     -- Leased to the gateway that asked: it makes the first attempt before it answers. If it dies, another one sends.
     insert into auth.outbox (
@@ -40,7 +42,7 @@ begin
         now() + make_interval(secs => settings.sms_otp_exp), _text_code.request_id);
     return json_build_object(
         'kind', v_kind, 'is_test', false, 'outbox_id', (envelope).outbox_id, 'phone', phone, 'channel', channel,
-        'user', postern._user_json(known.id));
+        'user', v_user);
 end
 $$;
 
