@@ -412,7 +412,7 @@ func TestAdminDeletesUsers(t *testing.T) {
 			Request: del(`{"should_soft_delete": true}`), WantStatus: 200,
 		},
 		{
-			Name: "refused by an application's table", SQL: `create table public.invoices (owner uuid references auth.users (id) on delete restrict)`,
+			Name: "refused by an application's table", SQL: `create table public.invoices (owner uuid references auth.users (id))`,
 			Given: func(s *server) values {
 				v := full(s)
 				s.exec(`insert into public.invoices select id from auth.users`)
