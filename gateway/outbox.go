@@ -116,6 +116,8 @@ type queuedPayload struct {
 	NewEmail   string         `json:"new_email"`
 	SendingTo  string         `json:"sending_to"`
 	OldEmail   string         `json:"old_email"`
+	OldPhone   string         `json:"old_phone"`
+	Phone      string         `json:"phone"`
 	RedirectTo string         `json:"redirect_to"`
 	Languages  string         `json:"languages"`
 	LinkHost   string         `json:"link_host"`
@@ -195,7 +197,8 @@ func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err
 	}
 	subject, html, text, err := o.templates.Render(ctx, mailtemplate.Kind(row.Kind), mailtemplate.Preferred("", p.Languages), mailtemplate.Data{
 		SiteURL: o.server.policy.get().SiteURL, ConfirmationURL: link, Email: p.Email, NewEmail: p.NewEmail, SendingTo: p.SendingTo,
-		Token: secret.Code, TokenHash: secret.Link, RedirectTo: p.RedirectTo, OldEmail: p.OldEmail, Data: p.Data,
+		Token: secret.Code, TokenHash: secret.Link, RedirectTo: p.RedirectTo, OldEmail: p.OldEmail, OldPhone: p.OldPhone,
+		Phone: p.Phone, Data: p.Data,
 	})
 	if err != nil {
 		return "", "", fmt.Errorf("rendering a mail: %w", err)

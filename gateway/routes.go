@@ -48,6 +48,8 @@ func routeTable() []route {
 		{http.MethodGet, "/admin/users/{user_id}", admin, (*Server).adminGetUser, "admin_get_user"},
 		{http.MethodPut, "/admin/users/{user_id}", admin, (*Server).adminUpdateUser, "admin_update_user"},
 		{http.MethodDelete, "/admin/users/{user_id}", admin, (*Server).adminDeleteUser, "admin_delete_user"},
+		{http.MethodPost, "/invite", admin, (*Server).invite, "admin_invite_user"},
+		{http.MethodPost, "/admin/generate_link", admin, (*Server).adminGenerateLink, "admin_generate_link"},
 		{http.MethodGet, "/admin/audit", admin, (*Server).adminAuditLog, "admin_list_audit_log"},
 	}
 }

@@ -39,6 +39,7 @@ set local client_min_messages = warning;
 {{ template "postern/admin_audit.sql" . }}
 {{ template "postern/seeds.sql" . }}
 {{ template "postern/policies.sql" . }}
+{{ template "postern/admin_links.sql" . }}
 {{ template "postern/hand_back.sql" . }}
 
 -- What is no longer in the package goes, one by one and never with cascade: whoever depends on it is named in the error.

@@ -94,6 +94,46 @@ $$;
 comment on function postern._send_mail(text, text, text, uuid, postern.envelope, integer, text, jsonb) is
 'Queues a mail in the transaction that it announces (DESIGN 9). more holds what only some templates show.
 Called by: every function that mails.
+create or replace function postern._notify(
+    kind text,
+    recipient text,
+    owner_id uuid,
+    request_id text,
+    more jsonb default '{}')
+returns void
+language plpgsql
+as $$
+declare
+    v_settings auth.settings;
+    v_code text;
+begin
+    select * into strict v_settings from auth.settings;
+    if coalesce(recipient, '') = '' or not (case kind
+            when 'password_changed_notification' then v_settings.mailer_notifications_password_changed_enabled
+            when 'email_changed_notification' then v_settings.mailer_notifications_email_changed_enabled
+            when 'phone_changed_notification' then v_settings.mailer_notifications_phone_changed_enabled
+        end)
+    then
+        return;
+    end if;
+
+    -- The change stands whether or not its mail can be queued; a quota that is used up is the likely reason.
+    begin
+        perform postern._check_mail(v_settings, recipient);
+        perform postern._send_mail(kind, '', recipient, owner_id, postern.envelope(outbox_id => gen_random_uuid()),
+            604800, request_id, more);
+    exception when others then
+        get stacked diagnostics v_code = pg_exception_detail;
+        raise log '% of user % was not queued: %', kind, owner_id, case when sqlstate like 'PA%' then v_code else sqlerrm end;
+    end;
+end
+$$;
+
+comment on function postern._notify(text, text, uuid, text, jsonb) is
+'Queues a mail that tells of a change of an account, where auth.settings wants it and the account has an address (contract core.md 9.1). It counts against the quota of mails, and is given up after a week.
+Called by: functions that change password, address or number.
+Refuses: never; what keeps the mail from being queued is in the server''s log.';
+
 Refuses: never.';
 
 create or replace function postern.claim_outbox(worker text, row_limit integer default 20, lease_seconds integer default 60)

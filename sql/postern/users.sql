@@ -133,6 +133,8 @@ begin
             perform postern._set_password(v_user.id, password_hash, v_session.id);
             perform postern._add_email_identity_for_password(v_settings, v_user);
             perform postern._audit_user('user_updated_password', 'user', v_user.id);
+            perform postern._notify(
+                'password_changed_notification', v_user.email, v_user.id, (update_user.caller).request_id);
         end if;
         if data is not null then
             update auth.users u
@@ -352,6 +354,7 @@ begin
         where u.id = known.id;
         perform postern._set_identity(known.id, 'phone', jsonb_build_object(
             'phone', new_phone, 'phone_verified', true, 'email_verified', false));
+        perform postern._notify_phone_change(known, new_phone, request_id);
         return null;
     end if;
     update auth.users u

@@ -51,9 +51,11 @@ begin
         end if;
 
         if coalesce(verify_one_time_token.phone, '') <> '' then
-            perform postern._consume_phone_token(v_found.owner_id, v_found.purpose);
+            perform postern._consume_phone_token(
+                v_found.owner_id, v_found.purpose, (verify_one_time_token.caller).request_id);
         else
-            v_half_confirmed := postern._consume_token(v_settings, v_found.owner_id, v_found.purpose);
+            v_half_confirmed := postern._consume_token(
+                v_settings, v_found.owner_id, v_found.purpose, (verify_one_time_token.caller).request_id);
         end if;
         if v_half_confirmed then
             return json_build_object('v', v_settings.version, 'body', json_build_object(
@@ -222,7 +224,8 @@ Refuses: never.';
 create or replace function postern._consume_token(
     settings auth.settings,
     owner_id uuid,
-    purpose auth.one_time_token_type)
+    purpose auth.one_time_token_type,
+    request_id text)
 returns boolean
 language plpgsql
 as $$
@@ -245,7 +248,7 @@ begin
             delete from auth.one_time_tokens o where o.user_id = owner_id and o.token_type = purpose;
             return true;
         end if;
-        perform postern._apply_email_change(v_user);
+        perform postern._apply_email_change(v_user, request_id);
         return false;
     end if;
 
@@ -271,12 +274,12 @@ begin
 end
 $$;
 
-comment on function postern._consume_token(auth.settings, uuid, auth.one_time_token_type) is
+comment on function postern._consume_token(auth.settings, uuid, auth.one_time_token_type, text) is
 'Does what a verified code or link stands for and voids it (contract core.md 7.8). True when an address change still waits for its other half.
 Called by: postern.verify_one_time_token.
 Refuses: never.';
 
-create or replace function postern._apply_email_change(known auth.users)
+create or replace function postern._apply_email_change(known auth.users, request_id text)
 returns void
 language plpgsql
 as $$
@@ -290,8 +293,10 @@ begin
             else u.raw_user_meta_data end,
         updated_at = now()
     where u.id = known.id;
-    perform postern._set_identity(known.id, 'email', jsonb_build_object(
-        'email', known.email_change, 'email_verified', true));
+    -- phone_verified is a member of new identities only, as in the reference.
+    perform postern._set_identity(known.id, 'email', jsonb_build_object('email', known.email_change, 'email_verified', true)
+        || case when exists (select from auth.identities i where i.user_id = known.id and i.provider = 'email')
+            then '{}' else '{"phone_verified": false}' end::jsonb);
     delete from auth.one_time_tokens o where o.user_id = known.id;
     if known.is_anonymous then
         perform postern._sync_providers(known.id);
@@ -302,10 +307,12 @@ exception when unique_violation then
 end
 $$;
 
-comment on function postern._apply_email_change(auth.users) is
-'Makes the pending address the account''s (contract core.md 6.5).
+comment on function postern._apply_email_change(auth.users, text) is
+'Makes the pending address the account''s and tells the old one (contract core.md 6.5).
 Called by: postern._consume_token.
 Refuses: email_exists (422) - somebody else took it meanwhile.';
+    perform postern._notify('email_changed_notification', known.email, known.id, request_id,
+        jsonb_build_object('old_email', known.email));
 
 create or replace function postern.exchange_auth_code(
     auth_code text,

@@ -33,7 +33,8 @@ create or replace function postern._set_one_time_token(
     owner_id uuid,
     purpose auth.one_time_token_type,
     address text,
-    envelope postern.envelope)
+    envelope postern.envelope,
+    is_invitation boolean default false)
 returns void
 language plpgsql
 as $$
@@ -43,6 +44,7 @@ begin
     update auth.users u
     set confirmation_token = case purpose when 'confirmation_token' then v_digest else u.confirmation_token end,
         confirmation_sent_at = case purpose when 'confirmation_token' then now() else u.confirmation_sent_at end,
+        invited_at = case when is_invitation then now() else u.invited_at end,
         recovery_token = case purpose when 'recovery_token' then v_digest else u.recovery_token end,
         recovery_sent_at = case purpose when 'recovery_token' then now() else u.recovery_sent_at end,
         email_change_token_new = case purpose when 'email_change_token_new' then v_digest else u.email_change_token_new end,
@@ -66,7 +68,7 @@ begin
 end
 $$;
 
-comment on function postern._set_one_time_token(uuid, auth.one_time_token_type, text, postern.envelope) is
+comment on function postern._set_one_time_token(uuid, auth.one_time_token_type, text, postern.envelope, boolean) is
 'Stores a new code and link of a user in place of an older one for the same purpose (contract core.md 7.2): the code''s digest in the users column, the link''s in one_time_tokens.
 Called by: every function that mails or texts a code.
 Refuses: never.';
