@@ -23,8 +23,11 @@ set local client_min_messages = warning;
 {{ template "postern/support/hooks.sql" . }}
 {{ template "postern/support/tokens.sql" . }}
 {{ template "postern/support/one_time_tokens.sql" . }}
+{{ template "postern/support/guesses.sql" . }}
 {{ template "postern/schema_version.sql" . }}
 {{ template "postern/settings.sql" . }}
+{{ template "postern/rate_limits.sql" . }}
+{{ template "postern/cleanup.sql" . }}
 {{ template "postern/outbox.sql" . }}
 {{ template "postern/mail_requests.sql" . }}
 {{ template "postern/phone.sql" . }}
@@ -85,7 +88,7 @@ begin
             p.proname like E'\\_%' or p.prorettype = 'trigger'::regtype
                 or p.proname in (
                     'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-                    'hand_back_sessions', 'clear_one_time_tokens') as is_private
+                    'hand_back_sessions', 'clear_one_time_tokens', 'rate_limit_status', 'unblock') as is_private
         from pg_catalog.pg_proc p
         where p.pronamespace = 'postern'::regnamespace
     loop

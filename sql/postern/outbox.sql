@@ -45,10 +45,8 @@ returns integer
 language plpgsql
 as $$
 declare
-    v_burst integer := split_part(quota, '/', 1)::numeric::integer;
-    v_step interval := case
-        when quota like '%/%' then split_part(quota, '/', 2)::interval
-        else interval '1 hour' / greatest(1, split_part(quota, '/', 1)::numeric::double precision) end;
+    v_burst integer := postern._quota_burst(quota);
+    v_step interval := postern._quota_step(quota);
 begin
     if v_burst <= 0 then
         return extract(epoch from greatest(v_step, interval '1 minute'))::integer;

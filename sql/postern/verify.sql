@@ -26,6 +26,15 @@ begin
             return v_refused;
         end if;
     end if;
+    if link_digest is null or coalesce(verify_one_time_token.phone, '') <> '' then
+        -- Outside of the block: what it counts stays counted when the code is refused.
+        v_refused := postern._take_guess(
+            v_settings, verify_one_time_token.type, verify_one_time_token.email, verify_one_time_token.phone,
+            coalesce(nullif((verify_one_time_token.caller).audience, ''), v_settings.jwt_aud));
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
 
     begin
         if coalesce(verify_one_time_token.phone, '') <> '' then
@@ -194,7 +203,7 @@ begin
         return;
     end if;
 
-    -- Guesses count per account, whoever makes them; what is counted stays counted.
+    -- The row lock makes a second use of the code wait for the first one.
     perform from auth.users u where u.id = v_user.id for no key update;
     select u.* into v_user from auth.users u where u.id = v_user.id;
     banned_until := v_user.banned_until;

@@ -8,10 +8,10 @@ create temp view functions as
            p.proname as name,
            p.proname like E'\\_%' as is_helper,
            p.prorettype = 'trigger'::regtype as is_trigger,
-           -- Only for the owner: seeds, policies tried by hand, handing back.
+           -- Only for the owner: seeds, policies tried by hand, handing back, forgiving.
            p.proname in (
                'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-               'hand_back_sessions', 'clear_one_time_tokens') as is_owners,
+               'hand_back_sessions', 'clear_one_time_tokens', 'rate_limit_status', 'unblock') as is_owners,
            l.lanname as language,
            p.prosecdef as is_definer,
            p.prosrc as source,

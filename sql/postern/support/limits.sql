@@ -1,24 +1,89 @@
+create or replace function postern._refill(rate numeric, seconds integer)
+returns interval
+language sql immutable
+as $$
+    -- A rate of zero never refills; the bucket is forgotten after an hour as in the reference.
+    select make_interval(secs => (case when rate > 0 then least(seconds / rate, 31536000) else 3600 end)::double precision)
+$$;
+
+comment on function postern._refill(numeric, integer) is
+'The time in which one place of a bucket becomes free at a rate per so many seconds, at most a year.
+Called by: postern._limit_step.
+Refuses: never.';
+
+create or replace function postern._quota_burst(quota text)
+returns integer
+language sql immutable
+as $$
+    select split_part(quota, '/', 1)::numeric::integer
+$$;
+
+comment on function postern._quota_burst(text) is
+'How many mails or SMS a quota written N or N/duration lets pass at once.
+Called by: postern._take_quota, postern._limit_burst.
+Refuses: never.';
+
+create or replace function postern._quota_step(quota text)
+returns interval
+language sql stable
+as $$
+    select case
+        when quota like '%/%' then least(split_part(quota, '/', 2)::interval, interval '365 days')
+        else interval '1 hour' / greatest(1, split_part(quota, '/', 1)::numeric)::double precision end
+$$;
+
+comment on function postern._quota_step(text) is
+'The time in which a quota written N (an hour) or N/duration gets one more place, at most a year.
+Called by: postern._take_quota, postern._limit_step.
+Refuses: never.';
+
+create or replace function postern._limit_burst(settings auth.settings, limiter text)
+returns integer
+language sql immutable
+as $$
+    select case limiter
+        when 'anonymous_sign_ins' then greatest(1, settings.rate_limit_anonymous_users)::integer
+        when 'emails' then postern._quota_burst(settings.rate_limit_email_sent)
+        when 'sms' then postern._quota_burst(settings.rate_limit_sms_sent)
+        else 30
+    end
+$$;
+
+comment on function postern._limit_burst(auth.settings, text) is
+'How many places a limiter''s bucket has (contract core.md 11.1).
+Called by: postern._take_limit, postern.rate_limit_status.
+Refuses: never.';
+
+create or replace function postern._limit_step(settings auth.settings, limiter text)
+returns interval
+language sql stable
+as $$
+    -- Rates as in contract core.md 11.1.
+    select case limiter
+        when 'anonymous_sign_ins' then postern._refill(settings.rate_limit_anonymous_users, 3600)
+        when 'token' then postern._refill(settings.rate_limit_token_refresh, 300)
+        when 'verify' then postern._refill(settings.rate_limit_verify, 300)
+        when 'guesses' then interval '10 seconds'
+        when 'emails' then postern._quota_step(settings.rate_limit_email_sent)
+        when 'sms' then postern._quota_step(settings.rate_limit_sms_sent)
+        else postern._refill(settings.rate_limit_otp, 300)
+    end
+$$;
+
+comment on function postern._limit_step(auth.settings, text) is
+'The time in which a limiter''s bucket gets one more place (contract core.md 11.1, 11.2).
+Called by: postern._take_limit, postern.rate_limit_status.
+Refuses: never.';
+
 create or replace function postern._take_limit(settings auth.settings, limiter text, key text)
 returns json
 language plpgsql
 as $$
 declare
-    -- Rates as in contract core.md 11.1.
-    v_rate double precision := (case limiter
-        when 'anonymous_sign_ins' then settings.rate_limit_anonymous_users / 3600
-        when 'token' then settings.rate_limit_token_refresh / 300
-        when 'verify' then settings.rate_limit_verify / 300
-        else settings.rate_limit_otp / 300
-    end)::double precision;
-    v_burst integer := (case limiter
-        when 'anonymous_sign_ins' then greatest(1, settings.rate_limit_anonymous_users)
-        else 30
-    end)::integer;
     v_retry integer;
 begin
-    -- A rate of zero never refills; the bucket is forgotten after an hour as in the reference.
     v_retry := postern._take_place(
-        limiter, key, v_burst, make_interval(secs => case when v_rate > 0 then 1 / v_rate else 3600 end));
+        limiter, key, postern._limit_burst(settings, limiter), postern._limit_step(settings, limiter));
     if v_retry is null then
         return null;
     end if;
@@ -60,7 +125,10 @@ language plpgsql
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    v_latest timestamptz := v_now + (burst - 1) * step;
+    -- No setting is too absurd to be added to a date: a step counts as a year at most, a bucket is a century deep.
+    v_step interval := least(step, interval '365 days');
+    v_latest timestamptz := v_now + make_interval(
+        secs => least((burst - 1) * extract(epoch from v_step), 3155760000)::double precision);
     v_full_at timestamptz;
 begin
     -- Refuse from a plain read: a client that hammers takes no lock and writes nothing.
@@ -71,9 +139,9 @@ begin
     if v_full_at is null or v_full_at <= v_latest then
         -- The row lock settles two requests for the last place: the second sees the first one's step.
         insert into auth.rate_limits as l (limiter, key, full_at)
-        values (_take_place.limiter, _take_place.key, v_now + step)
+        values (_take_place.limiter, _take_place.key, v_now + v_step)
         on conflict on constraint rate_limits_pkey do update
-            set full_at = greatest(l.full_at, v_now) + step
+            set full_at = greatest(l.full_at, v_now) + v_step
             where l.full_at <= v_latest
         returning l.full_at into v_full_at;
         if found then
@@ -83,7 +151,7 @@ begin
         from auth.rate_limits l
         where l.limiter = _take_place.limiter and l.key = _take_place.key;
     end if;
-    return greatest(1, ceil(extract(epoch from coalesce(v_full_at, v_latest) - v_latest)))::integer;
+    return least(greatest(1, ceil(extract(epoch from coalesce(v_full_at, v_latest) - v_latest))), 2147483647)::integer;
 end
 $$;
 
