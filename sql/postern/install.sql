@@ -39,10 +39,10 @@ set local client_min_messages = warning;
 {{ template "postern/log_out.sql" . }}
 {{ template "postern/admin_list_users.sql" . }}
 {{ template "postern/admin_users.sql" . }}
+{{ template "postern/admin_links.sql" . }}
 {{ template "postern/admin_audit.sql" . }}
 {{ template "postern/seeds.sql" . }}
 {{ template "postern/policies.sql" . }}
-{{ template "postern/admin_links.sql" . }}
 {{ template "postern/hand_back.sql" . }}
 
 -- What is no longer in the package goes, one by one and never with cascade: whoever depends on it is named in the error.

@@ -92,6 +92,8 @@ $$;
 comment on function postern._send_mail(text, text, text, uuid, postern.envelope, integer, text, jsonb) is
 'Queues a mail in the transaction that it announces (DESIGN 9). more holds what only some templates show.
 Called by: every function that mails.
+Refuses: never.';
+
 create or replace function postern._notify(
     kind text,
     recipient text,
@@ -131,8 +133,6 @@ comment on function postern._notify(text, text, uuid, text, jsonb) is
 'Queues a mail that tells of a change of an account, where auth.settings wants it and the account has an address (contract core.md 9.1). It counts against the quota of mails, and is given up after a week.
 Called by: functions that change password, address or number.
 Refuses: never; what keeps the mail from being queued is in the server''s log.';
-
-Refuses: never.';
 
 create or replace function postern.claim_outbox(worker text, row_limit integer default 20, lease_seconds integer default 60)
 returns json

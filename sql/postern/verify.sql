@@ -311,6 +311,8 @@ begin
         perform postern._sync_providers(known.id);
     end if;
     perform postern._audit_user('user_modified', 'user', known.id);
+    perform postern._notify('email_changed_notification', known.email, known.id, request_id,
+        jsonb_build_object('old_email', known.email));
 exception when unique_violation then
     perform postern._refuse(422, 'email_exists', 'A user with this email address has already been registered');
 end
@@ -320,8 +322,6 @@ comment on function postern._apply_email_change(auth.users, text) is
 'Makes the pending address the account''s and tells the old one (contract core.md 6.5).
 Called by: postern._consume_token.
 Refuses: email_exists (422) - somebody else took it meanwhile.';
-    perform postern._notify('email_changed_notification', known.email, known.id, request_id,
-        jsonb_build_object('old_email', known.email));
 
 create or replace function postern.exchange_auth_code(
     auth_code text,
