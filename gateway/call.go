@@ -44,6 +44,8 @@ type answer struct {
 	UserID       string
 	PasswordHash string
 
+	Verified string // which kind of code or link it was, as in one_time_tokens.token_type
+
 	Changes []settingChange
 }
 
@@ -133,6 +135,8 @@ func decodeAnswer(raw []byte) (*answer, error) {
 			err = json.Unmarshal(value, &a.Delivery)
 		case "error":
 			err = json.Unmarshal(value, &a.Error)
+		case "verified":
+			err = json.Unmarshal(value, &a.Verified)
 		case "user_id":
 			err = json.Unmarshal(value, &a.UserID)
 		case "password_hash":

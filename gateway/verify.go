@@ -134,18 +134,21 @@ func (s *Server) redirectVerified(q *request, target, kind string, isPKCE bool, 
 	values := url.Values{
 		"access_token": {tokens.Access}, "refresh_token": {tokens.Refresh}, "token_type": {"bearer"}, "sb": {""},
 		"expires_in": {strconv.FormatInt(a.Session.ExpiresIn, 10)}, "expires_at": {strconv.FormatInt(a.Session.ExpiresAt, 10)},
-		"type": {linkOutcome(kind)},
+		"type": {linkOutcome(kind, a.Verified)},
 	}
 	_ = q
 	return seeOther(target+"#"+values.Encode(), signed.header), nil
 }
 
-// linkOutcome is the type that the client is told.
-func linkOutcome(kind string) string {
-	if kind == "email" {
-		return "magiclink"
+// linkOutcome is the type that the client is told: of the type email, which of the two kinds of mail it was.
+func linkOutcome(kind, verified string) string {
+	switch {
+	case kind != "email":
+		return kind
+	case verified == "confirmation_token":
+		return "signup"
 	}
-	return kind
+	return "magiclink"
 }
 
 // redirectError sends the browser on with what went wrong; errors of ours, not of the link, are answered as everywhere.
