@@ -23,6 +23,9 @@ func (s *Server) invite(q *request) (*response, error) {
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
+	if err := s.checkMailAddress(q, in.Email, "invite", ""); err != nil {
+		return nil, err
+	}
 	m, err := s.mintMail(q, "")
 	if err != nil {
 		return nil, err
@@ -56,7 +59,7 @@ func (s *Server) adminGenerateLink(q *request) (*response, error) {
 	var problem *passwordProblem
 	if in.Type == "signup" && in.Email != "" {
 		// Whether the account is new, SQL finds out. A known one keeps its password, whatever this one is like.
-		if problem = s.judge(in.Password); problem == nil {
+		if problem = s.judge(q, in.Password); problem == nil {
 			if hash, err = s.hash(q, in.Password); err != nil {
 				return nil, err
 			}
