@@ -85,7 +85,7 @@ func (s *Server) withLink(q *request, user json.RawMessage, m minted, asked stri
 	if err := json.Unmarshal(user, &found); err != nil {
 		return nil, fmt.Errorf("decoding the type of a link: %w", err)
 	}
-	target := s.redirectTarget(q)
+	target := s.redirectTarget(q, q.r.URL.Query().Get("redirect_to"))
 	if asked != "" && s.policy.get().redirects.Allowed(asked) {
 		target = storable(asked)
 	}

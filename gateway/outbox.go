@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,15 +49,55 @@ func MailTemplates(cfg *config.Config, log *slog.Logger) (*mailtemplate.Set, err
 			sources[kind] = mailtemplate.Source{Subject: subject, Template: template}
 		}
 	}
+	languages, err := languageTemplates(cfg.TemplatesDir)
+	if err != nil {
+		return nil, fmt.Errorf("POSTERN_TEMPLATES_DIR: %w", err)
+	}
 	siteURL, _ := cfg.Policy["site_url"].(string)
 	templates, err := mailtemplate.New(mailtemplate.Options{
-		SiteURL: siteURL, Sources: sources, MaxSize: int64(cfg.MailerTemplateMaxSize),
+		SiteURL: siteURL, Sources: sources, Languages: languages, MaxSize: int64(cfg.MailerTemplateMaxSize),
 		MaxAge: cfg.MailerTemplateMaxAge, RetryInterval: cfg.MailerTemplateRetryInterval, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mail templates: %w", err)
 	}
 	return templates, nil
+}
+
+// languageTemplates are the mails of a folder: <language>/<kind>.html, and <language>/<kind>.subject with the subject.
+func languageTemplates(dir string) (map[string]map[mailtemplate.Kind]mailtemplate.Source, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil {
+		return nil, err
+	} else if len(files) == 0 {
+		return nil, fmt.Errorf("no <language>/<kind>.html in %s", dir)
+	}
+	languages := map[string]map[mailtemplate.Kind]mailtemplate.Source{}
+	for _, path := range files {
+		language, name := filepath.Base(filepath.Dir(path)), filepath.Base(path)
+		kind := mailtemplate.Kind(strings.TrimSuffix(name, filepath.Ext(name)))
+		if languages[language] == nil {
+			languages[language] = map[mailtemplate.Kind]mailtemplate.Source{}
+		}
+		source := languages[language][kind]
+		switch filepath.Ext(name) {
+		case ".html":
+			source.Template, source.TemplateName = "file:"+path, path
+		case ".subject":
+			subject, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			source.Subject, source.SubjectName = strings.TrimSpace(string(subject)), path
+		default:
+			return nil, fmt.Errorf("%s is neither <kind>.html nor <kind>.subject", path)
+		}
+		languages[language][kind] = source
+	}
+	return languages, nil
 }
 
 func newOutbox(s *Server) (*outbox, error) {
@@ -194,6 +236,9 @@ func (o *outbox) deliver(ctx context.Context, row queued, leaseEnds time.Time) (
 	defer cancel()
 	relay, said, err := o.send(ctx, row)
 	if err == nil {
+		if o.server.config.SMTPLogging {
+			o.server.log.Info("mail sent", "id", row.ID, "kind", row.Kind, "relay", relay)
+		}
 		o.record(row, outcomeSent, strings.TrimPrefix(relay+": "+said, ": "), leaseEnds)
 		return 0
 	}
@@ -249,7 +294,8 @@ func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err
 	if err != nil {
 		return "", "", err
 	}
-	subject, html, text, err := o.templates.Render(ctx, mailtemplate.Kind(row.Kind), mailtemplate.Preferred("", p.Languages), mailtemplate.Data{
+	languages := mailtemplate.Preferred("", p.Languages)
+	subject, html, text, err := o.templates.Render(ctx, mailtemplate.Kind(row.Kind), languages, mailtemplate.Data{
 		SiteURL: o.server.policy.get().SiteURL, ConfirmationURL: link, Email: p.Email, NewEmail: p.NewEmail, SendingTo: p.SendingTo,
 		Token: secret.Code, TokenHash: secret.Link, RedirectTo: p.RedirectTo, OldEmail: p.OldEmail, OldPhone: p.OldPhone,
 		Phone: p.Phone, Data: p.Data,
