@@ -46,6 +46,7 @@ type server struct {
 	URL string // no slash at its end
 	Log *logBuffer
 
+	stop    func() // ends the gateway before the test does
 	gateway *gateway.Server
 	http    *httptest.Server
 	super   *pgxpool.Pool
@@ -86,12 +87,13 @@ func startAsking(t testing.TB, db *pgtest.DB, endpoints gateway.Endpoints, env .
 	go func() { defer close(done); s.gateway.Run(ctx) }()
 	s.http.Start()
 	s.http.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	t.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		s.http.Close()
 		stop()
 		<-done
 		s.gateway.Close()
 	})
+	t.Cleanup(s.stop)
 	return s
 }
 

@@ -44,6 +44,7 @@ type relay struct {
 
 	mu     sync.Mutex
 	smtp   *smtp.Server
+	socket net.Listener
 	mails  []received
 	tried  int
 	refuse func(to string) error // what is answered to RCPT TO
@@ -71,7 +72,7 @@ func (r *relay) up() {
 	server.ReadTimeout, server.WriteTimeout = patience, patience
 	server.ErrorLog = quiet{}
 	r.mu.Lock()
-	r.addr, r.smtp = listener.Addr().String(), server
+	r.addr, r.smtp, r.socket = listener.Addr().String(), server, listener
 	r.mu.Unlock()
 	go func() { _ = server.Serve(listener) }()
 }
@@ -79,8 +80,9 @@ func (r *relay) up() {
 // down ends it with all its connections.
 func (r *relay) down() {
 	r.mu.Lock()
-	server := r.smtp
+	server, socket := r.smtp, r.socket
 	r.mu.Unlock()
+	_ = socket.Close() // the server may not have begun to serve
 	_ = server.Close()
 }
 
@@ -279,7 +281,13 @@ func (a *answer) landed() (address string, query, fragment url.Values) {
 // enqueue puts mails with a code into the outbox, as a gateway does that has no keys of its own.
 func (s *server) enqueue(prefix string, count int) {
 	s.t.Helper()
-	keys, err := seal.New(nil, config.Secret(jwtSecret))
+	s.enqueueWith(jwtSecret, prefix, count)
+}
+
+// enqueueWith is enqueue with a key of one's own.
+func (s *server) enqueueWith(key, prefix string, count int) {
+	s.t.Helper()
+	keys, err := seal.New(nil, config.Secret(key))
 	if err != nil {
 		s.t.Fatal(err)
 	}
