@@ -12,7 +12,8 @@ declare
 begin
     -- One gateway at a time: the others have nothing to add.
     if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('postern.cleanup', 0)) then
-        return json_build_object('v', (select g.version from auth.settings g), 'body', json_build_object('is_busy', true));
+        return json_build_object(
+            'v', (select g.version from auth.settings g), 'body', json_build_object('is_busy', true));
     end if;
 
     select * into strict v_settings from auth.settings;
@@ -155,7 +156,8 @@ begin
     where f.id in (
         select d.id from auth.flow_state d
         where d.created_at < now() - greatest(
-            interval '24 hours', make_interval(secs => settings.mailer_otp_exp) + settings.external_flow_state_expiry_duration)
+            interval '24 hours',
+            make_interval(secs => settings.mailer_otp_exp) + settings.external_flow_state_expiry_duration)
         limit batch for update skip locked);
     get diagnostics v_flows = row_count;
 
@@ -166,7 +168,8 @@ begin
         limit batch for update skip locked);
     get diagnostics v_states = row_count;
     return jsonb_build_object(
-        'one_time_tokens', v_codes, 'flow_state', v_flows, 'saml_relay_states', v_relays, 'oauth_client_states', v_states);
+        'one_time_tokens', v_codes, 'flow_state', v_flows, 'saml_relay_states', v_relays,
+        'oauth_client_states', v_states);
 end
 $$;
 
@@ -204,7 +207,8 @@ begin
         where d.expires_at < now()
         limit batch for update skip locked);
     get diagnostics v_webauthn = row_count;
-    return jsonb_build_object('mfa_challenges', v_challenges, 'mfa_factors', v_factors, 'webauthn_challenges', v_webauthn);
+    return jsonb_build_object(
+        'mfa_challenges', v_challenges, 'mfa_factors', v_factors, 'webauthn_challenges', v_webauthn);
 end
 $$;
 

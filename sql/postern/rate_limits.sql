@@ -8,17 +8,21 @@ declare
 begin
     select * into strict v_settings from auth.settings;
     return query
-    select r.limiter, r.burst, s.taken_left, case when s.taken_left = 0 then r.full_at - (r.burst - 1) * r.step - r.now end,
-        r.full_at
+    select r.limiter, r.burst, p.places_left,
+        case when p.places_left = 0 then r.full_at - postern._bucket_depth(r.burst, r.step) - clock_timestamp() end, r.full_at
     from (
-        select l.limiter, l.full_at, clock_timestamp() as now,
-            postern._limit_burst(v_settings, l.limiter) as burst, postern._limit_step(v_settings, l.limiter) as step
+        select l.limiter, l.full_at, postern._limit_burst(v_settings, l.limiter) as burst,
+            postern._limit_step(v_settings, l.limiter) as step,
+            -- Seconds since the bucket was full again; negative while it is not.
+            extract(epoch from clock_timestamp() - l.full_at) as ago
         from auth.rate_limits l
         where l.key = rate_limit_status.key) r
     cross join lateral (
-        -- What is not free yet, in steps; a part of one is a place that is taken.
-        select greatest(0, r.burst - case when r.full_at <= r.now then 0
-            else ceil(extract(epoch from r.full_at - r.now) / nullif(extract(epoch from r.step), 0)) end)::integer) s (taken_left)
+        select case
+            when r.ago >= 0 or extract(epoch from r.step) = 0 then r.burst
+            else greatest(0, least(r.burst, 1 + floor(
+                (extract(epoch from postern._bucket_depth(r.burst, r.step)) + r.ago) / extract(epoch from r.step))))::integer
+            end) p (places_left)
     order by r.limiter;
 end
 $$;

@@ -10,9 +10,9 @@ import (
 func TestAddressesThatCannotReceiveMail(t *testing.T) {
 	t.Parallel()
 	service := newDouble(t, `{"valid": true}`)
-	confirm := []string{"GOTRUE_MAILER_AUTOCONFIRM=false", "GOTRUE_RATE_LIMIT_EMAIL_SENT=1000"}
-	s := start(t, append(confirm, "GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED=true", "GOTRUE_MAILER_EMAIL_VALIDATION_SERVICE_URL="+service.URL,
-		`GOTRUE_MAILER_EMAIL_VALIDATION_SERVICE_HEADERS={"X-Key": ["service-key"]}`)...)
+	s := start(t, "GOTRUE_MAILER_AUTOCONFIRM=false", "GOTRUE_RATE_LIMIT_EMAIL_SENT=1000",
+		"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED=true", "GOTRUE_MAILER_EMAIL_VALIDATION_SERVICE_URL="+service.URL,
+		`GOTRUE_MAILER_EMAIL_VALIDATION_SERVICE_HEADERS={"X-Key": ["service-key"]}`)
 	me, admin := s.member("someone.real@gmail.com"), s.serviceRole()
 	requests := func(address string) map[string]call {
 		body := func(more string) string { return `{"email": "` + address + `"` + more + `}` }

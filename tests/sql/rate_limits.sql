@@ -1,6 +1,6 @@
 -- What an administrator sees of the limits, and can undo; and that no setting is too absurd for them.
 begin;
-select plan(24);
+select plan(26);
 \ir support.psql
 create function pg_temp.take(limiter text, key text, n integer default 1) returns integer language sql as $$
     select count(*) filter (where postern.take_limit(limiter, postern.caller(limiter_key => key)) -> 'error' is not null)::integer from generate_series(1, n)
@@ -58,6 +58,9 @@ select is(pg_temp.status('x'), 'signups 0/30 525600', 'which the status shows to
 reset session authorization;
 select pg_temp.set('rate_limit_email_sent = ''999999999/999999999h999999999m999999999s''') \g /dev/null
 select is((select postern._take_quota('emails', g.rate_limit_email_sent) from auth.settings g), null, 'the largest quota lets pass');
+select is(pg_temp.status(''), 'emails 100/999999999 -, sms 6/7 -', 'and the status counts only as deep as a century');
+select pg_temp.set('rate_limit_sms_sent = ''999999999''') \g /dev/null
+select matches(pg_temp.status(''), 'sms \d+/999999999 -$', 'and steps of microseconds');
 select is(postern._take_quota('many', '0/999999999h'), 31536000, 'a quota of nothing says to come in a year');
 select is(postern._take_place('deep', 'a', 2147483647, interval '100000 years'), null, 'the deepest bucket');
 select cmp_ok(postern._take_place('deep', 'b', 1, interval '100000 years'), 'is not distinct from', null, 'and the slowest one have a place');

@@ -1,4 +1,9 @@
-create or replace function postern._take_guess(settings auth.settings, type text, email text, phone text, audience text)
+create or replace function postern._take_guess(
+    settings auth.settings,
+    type text,
+    email text,
+    phone text,
+    audience text)
 returns json
 language plpgsql
 as $$
@@ -30,7 +35,8 @@ begin
     end if;
 
     v_retry := postern._take_place(
-        'guesses', v_account::text, postern._limit_burst(settings, 'guesses'), postern._limit_step(settings, 'guesses'));
+        'guesses', v_account::text,
+        postern._limit_burst(settings, 'guesses'), postern._limit_step(settings, 'guesses'));
     if v_retry is null then
         return null;
     end if;

@@ -3,7 +3,8 @@ returns interval
 language sql immutable
 as $$
     -- A rate of zero never refills; the bucket is forgotten after an hour as in the reference.
-    select make_interval(secs => (case when rate > 0 then least(seconds / rate, 31536000) else 3600 end)::double precision)
+    select make_interval(
+        secs => (case when rate > 0 then least(seconds / rate, 31536000) else 3600 end)::double precision)
 $$;
 
 comment on function postern._refill(numeric, integer) is
@@ -119,16 +120,26 @@ comment on function postern.take_limit(text, postern.caller) is
 Called by: the gateway before it hashes a password for POST /signup, and before statements that run a SQL hook.
 Refuses: over_request_rate_limit (429) - limit reached.';
 
+create or replace function postern._bucket_depth(burst integer, step interval)
+returns interval
+language sql immutable
+as $$
+    select make_interval(secs => least((burst - 1) * extract(epoch from step), 3155760000)::double precision)
+$$;
+
+comment on function postern._bucket_depth(integer, interval) is
+'How far in the future the moment may lie when a bucket is full again, for it to have a place. No setting is too absurd to be added to a date: a bucket is a century deep at most.
+Called by: postern._take_place, postern.rate_limit_status.
+Refuses: never.';
+
 create or replace function postern._take_place(limiter text, key text, burst integer, step interval)
 returns integer
 language plpgsql
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    -- No setting is too absurd to be added to a date: a step counts as a year at most, a bucket is a century deep.
     v_step interval := least(step, interval '365 days');
-    v_latest timestamptz := v_now + make_interval(
-        secs => least((burst - 1) * extract(epoch from v_step), 3155760000)::double precision);
+    v_latest timestamptz := v_now + postern._bucket_depth(burst, v_step);
     v_full_at timestamptz;
 begin
     -- Refuse from a plain read: a client that hammers takes no lock and writes nothing.
@@ -151,7 +162,8 @@ begin
         from auth.rate_limits l
         where l.limiter = _take_place.limiter and l.key = _take_place.key;
     end if;
-    return least(greatest(1, ceil(extract(epoch from coalesce(v_full_at, v_latest) - v_latest))), 2147483647)::integer;
+    return least(
+        greatest(1, ceil(extract(epoch from coalesce(v_full_at, v_latest) - v_latest))), 2147483647)::integer;
 end
 $$;
 
