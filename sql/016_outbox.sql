@@ -61,25 +61,54 @@ comment on column auth.outbox.sent_at is 'When a relay or provider took it.';
 comment on column auth.outbox.expires_at is 'When delivering it would be of no use any more.';
 comment on column auth.outbox.request_id is 'The request that caused it.';
 
+revoke all on table auth.outbox from public, anon, authenticated, service_role, postern_gateway;
+
 -- Codes and links that Supabase Auth mailed go on working: what it stored is hashed once more, as what it stores could be
--- presented as it stands.
-update auth.one_time_tokens
-   set token_hash = encode(sha256(convert_to(token_hash, 'UTF8')), 'hex');
-update auth.users
-   set confirmation_token = case when confirmation_token <> ''
-           then encode(sha256(convert_to(regexp_replace(confirmation_token, '^pkce_', ''), 'UTF8')), 'hex') else '' end,
-       recovery_token = case when recovery_token <> ''
-           then encode(sha256(convert_to(regexp_replace(recovery_token, '^pkce_', ''), 'UTF8')), 'hex') else '' end,
-       email_change_token_new = case when email_change_token_new <> ''
-           then encode(sha256(convert_to(regexp_replace(email_change_token_new, '^pkce_', ''), 'UTF8')), 'hex') else '' end,
-       email_change_token_current = case when email_change_token_current <> ''
-           then encode(sha256(convert_to(regexp_replace(email_change_token_current, '^pkce_', ''), 'UTF8')), 'hex') else '' end,
-       phone_change_token = case when phone_change_token <> ''
-           then encode(sha256(convert_to(phone_change_token, 'UTF8')), 'hex') else '' end,
-       reauthentication_token = case when reauthentication_token <> ''
-           then encode(sha256(convert_to(reauthentication_token, 'UTF8')), 'hex') else '' end
- where '' <> any (array[confirmation_token, recovery_token, email_change_token_new, email_change_token_current,
-           phone_change_token, reauthentication_token]);
+-- presented as it stands. Nothing happens to the accounts, so that triggers of users are left out of it.
+do $$
+declare
+    v_trigger record;
+    v_triggers jsonb := '[]';
+begin
+    for v_trigger in
+        select t.tgrelid::regclass as table_name, t.tgname, t.tgenabled
+          from pg_trigger t
+         where t.tgrelid in ('auth.users'::regclass, 'auth.one_time_tokens'::regclass)
+           and not t.tgisinternal
+           and t.tgenabled <> 'D'
+    loop
+        v_triggers := v_triggers || to_jsonb(v_trigger);
+        execute format('alter table %s disable trigger %I', v_trigger.table_name, v_trigger.tgname);
+    end loop;
+
+    update auth.one_time_tokens
+       set token_hash = encode(sha256(convert_to(token_hash, 'UTF8')), 'hex');
+    update auth.users
+       set confirmation_token = case when confirmation_token <> ''
+               then encode(sha256(convert_to(regexp_replace(confirmation_token, '^pkce_', ''), 'UTF8')), 'hex') else '' end,
+           recovery_token = case when recovery_token <> ''
+               then encode(sha256(convert_to(regexp_replace(recovery_token, '^pkce_', ''), 'UTF8')), 'hex') else '' end,
+           email_change_token_new = case when email_change_token_new <> ''
+               then encode(sha256(convert_to(regexp_replace(email_change_token_new, '^pkce_', ''), 'UTF8')), 'hex') else '' end,
+           email_change_token_current = case when email_change_token_current <> ''
+               then encode(sha256(convert_to(regexp_replace(email_change_token_current, '^pkce_', ''), 'UTF8')), 'hex') else '' end,
+           phone_change_token = case when phone_change_token <> ''
+               then encode(sha256(convert_to(phone_change_token, 'UTF8')), 'hex') else '' end,
+           reauthentication_token = case when reauthentication_token <> ''
+               then encode(sha256(convert_to(reauthentication_token, 'UTF8')), 'hex') else '' end
+     where '' <> any (array[confirmation_token, recovery_token, email_change_token_new, email_change_token_current,
+               phone_change_token, reauthentication_token]);
+
+    for v_trigger in
+        select t.table_name, t.tgname, t.tgenabled
+          from jsonb_to_recordset(v_triggers) as t (table_name text, tgname text, tgenabled text)
+    loop
+        execute format(
+            'alter table %s enable %s trigger %I', v_trigger.table_name,
+            case v_trigger.tgenabled when 'R' then 'replica' when 'A' then 'always' else '' end, v_trigger.tgname);
+    end loop;
+end
+$$;
 
 reset role;
 

@@ -194,7 +194,8 @@ create or replace function postern._create_unconfirmed(
     email text,
     phone text,
     encrypted_password text,
-    data jsonb)
+    data jsonb,
+    is_updated_next boolean default false)
 returns auth.users
 language plpgsql
 as $$
@@ -218,6 +219,11 @@ begin
         return v_user;
     end;
     perform postern._set_identity(v_user_id, v_provider, coalesce(data, '{}') || v_facts);
+    if is_updated_next then
+        select u.* into v_user from auth.users u where u.id = v_user_id;
+        v_user.raw_user_meta_data := postern._merge_metadata(v_user.raw_user_meta_data, v_facts);
+        return v_user;
+    end if;
     update auth.users u
     set raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, v_facts)
     where u.id = v_user_id
@@ -226,8 +232,8 @@ begin
 end
 $$;
 
-comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb) is
-'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile.
+comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb, boolean) is
+'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile. is_updated_next: the caller stores the metadata in the update that it makes anyway.
 Called by: functions that register by a code.
 Refuses: errors of users'' triggers reach the caller.';
 

@@ -73,6 +73,9 @@ returns void
 language plpgsql
 as $$
 begin
+    if (envelope).outbox_id is null then
+        return;
+    end if;
     insert into auth.outbox (id, channel, kind, recipient, user_id, payload, sealed, expires_at, request_id)
     select
         (envelope).outbox_id, 'email', _send_mail.kind, _send_mail.recipient, u.id,

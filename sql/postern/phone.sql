@@ -19,7 +19,9 @@ declare
     v_user json;
 begin
     perform postern._check_frequency(v_sent_at, settings.sms_max_frequency, 'over_sms_send_rate_limit');
-    if postern._test_code(settings, phone) is not null then
+    if (envelope).outbox_id is null then
+        return null; -- the gateway of the previous release, which texts nothing
+    elsif postern._test_code(settings, phone) is not null then
         perform postern._set_one_time_token(known.id, purpose, phone, envelope);
         return json_build_object('kind', v_kind, 'is_test', true);
     end if;

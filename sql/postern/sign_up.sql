@@ -63,7 +63,8 @@ begin
             -- Only when the settings changed between the gateway's look and this statement.
             perform postern._refuse(503, 'unexpected_failure', 'Please try again', 'called without a password hash', 1);
         elsif v_user.id is null then
-            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data);
+            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data,
+                is_updated_next => v_confirm);
             v_is_new := v_user.encrypted_password = password_hash and v_user.confirmed_at is null;
         end if;
         if not v_is_new then
@@ -85,8 +86,8 @@ begin
         end if;
 
         update auth.users u
-        set raw_user_meta_data = case when v_email is null then u.raw_user_meta_data
-                else u.raw_user_meta_data || '{"email_verified": true}' end,
+        set raw_user_meta_data = case when v_email is null then v_user.raw_user_meta_data
+                else v_user.raw_user_meta_data || '{"email_verified": true}' end,
             email_confirmed_at = case when v_email is not null then now() end,
             phone_confirmed_at = case when v_phone is not null then now() end,
             last_sign_in_at = now()

@@ -41,6 +41,9 @@ as $$
 declare
     v_digest text := postern._code_digest(address, (envelope).code_hmac);
 begin
+    if (envelope).code_hmac is null then
+        return;
+    end if;
     update auth.users u
     set confirmation_token = case purpose when 'confirmation_token' then v_digest else u.confirmation_token end,
         confirmation_sent_at = case purpose when 'confirmation_token' then now() else u.confirmation_sent_at end,
@@ -69,7 +72,7 @@ end
 $$;
 
 comment on function postern._set_one_time_token(uuid, auth.one_time_token_type, text, postern.envelope, boolean) is
-'Stores a new code and link of a user in place of an older one for the same purpose (contract core.md 7.2): the code''s digest in the users column, the link''s in one_time_tokens.
+'Stores a new code and link of a user in place of an older one for the same purpose (contract core.md 7.2): the code''s digest in the users column, the link''s in one_time_tokens. Without an envelope nothing is stored: the gateway of the previous release knows none, and mails nothing.
 Called by: every function that mails or texts a code.
 Refuses: never.';
 
