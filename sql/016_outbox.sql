@@ -38,7 +38,10 @@ create table auth.outbox (
     constraint outbox_state_check check (state in ('queued', 'sent', 'dead', 'expired')),
     constraint outbox_attempts_check check (attempts >= 0)
 ) with (fillfactor = 70);
+-- The table is new: nobody can be waiting for it.
+-- squawk-ignore require-concurrent-index-creation
 create index outbox_next_attempt_at_idx on auth.outbox (next_attempt_at) where state = 'queued';
+-- squawk-ignore require-concurrent-index-creation
 create index outbox_created_at_idx on auth.outbox (created_at);
 alter table auth.outbox enable row level security;
 
