@@ -218,6 +218,18 @@ func TestClaimsReturnAfterTheirLease(t *testing.T) {
 	}
 }
 
+// An SMS whose gateway died before the provider had it is no mail: without a provider it is given up.
+func TestOrphanedSMSAreNotMailed(t *testing.T) {
+	t.Parallel()
+	s, r := startMailing(t)
+	s.exec(`insert into auth.outbox (id, channel, kind, recipient, payload, expires_at)
+		values (gen_random_uuid(), 'sms', 'confirmation', '491511', '{"channel": "sms"}', now() + interval '1 hour')`)
+	s.drained()
+	if got := s.one(`select state || ' ' || last_reply from auth.outbox`); !strings.HasPrefix(got, "dead the gateway that was to send it") || r.attempts() != 0 {
+		t.Errorf("%s, %d mails offered", got, r.attempts())
+	}
+}
+
 // A gateway that is told to stop finishes the mails under way, records them, and gives the rest of its claim back.
 func TestAStoppedGatewayRepeatsNothing(t *testing.T) {
 	t.Parallel()
