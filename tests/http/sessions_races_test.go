@@ -26,7 +26,7 @@ func TestSignUpTwiceAtOnceWithOneAddress(t *testing.T) {
 	for name, confirm := range map[string]string{"confirmed at once": "true", "confirmed later": "false"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, "GOTRUE_MAILER_AUTOCONFIRM="+confirm, anySoon)
+			s := start(t, "GOTRUE_MAILER_AUTOCONFIRM="+confirm)
 			c := call{Method: http.MethodPost, Path: "/signup", Body: map[string]any{"email": "ada@example.com", "password": goodPassword}}
 			// Nobody else's insert is visible until all have looked for the account: a third row holds them up.
 			hold := s.begin(`insert into auth.users (id, email, instance_id, aud) values (gen_random_uuid(), 'ada@example.com',
@@ -40,7 +40,7 @@ func TestSignUpTwiceAtOnceWithOneAddress(t *testing.T) {
 			slices.Sort(statuses)
 			want := []int{200, 422}
 			if confirm == "false" {
-				want = []int{200, 200}
+				want = []int{200, 429} // the second one finds the first one's mail: the next may go out in a minute
 			}
 			if !slices.Equal(statuses, want) {
 				t.Errorf("statuses %v, want %v", statuses, want)
