@@ -36,11 +36,15 @@ type answer struct {
 	Total, Page, PerPage int64
 	NextCursor           *string // set when paging by cursor; "" on the last page
 
+	Delivery *textDelivery // an SMS that waits for this gateway's first attempt
+
 	Session      *sessionFacts
 	Claims, User json.RawMessage
 
 	UserID       string
 	PasswordHash string
+
+	Verified string // which kind of code or link it was, as in one_time_tokens.token_type
 
 	Changes []settingChange
 }
@@ -95,6 +99,11 @@ func (s *Server) callFor(q *request, query queryFunc, sql string, args ...any) (
 	return a, nil
 }
 
+// queryOnce is query outside of any request, with a time limit.
+func (s *Server) queryOnce(limit time.Duration, sql string, args ...any) ([]byte, error) {
+	return s.query(time.Now().Add(limit), sql, args...)
+}
+
 // callOnce is call outside of any request.
 func (s *Server) callOnce(sql string, args ...any) (*answer, error) {
 	raw, err := s.query(time.Now().Add(databaseDeadline), sql, args...)
@@ -122,8 +131,12 @@ func decodeAnswer(raw []byte) (*answer, error) {
 			a.User = value
 		case "session":
 			err = json.Unmarshal(value, &a.Session)
+		case "delivery":
+			err = json.Unmarshal(value, &a.Delivery)
 		case "error":
 			err = json.Unmarshal(value, &a.Error)
+		case "verified":
+			err = json.Unmarshal(value, &a.Verified)
 		case "user_id":
 			err = json.Unmarshal(value, &a.UserID)
 		case "password_hash":

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postern-auth/postern/gateway/password"
+	"github.com/postern-auth/postern/gateway/redirect"
 )
 
 // policyAge is the longest that a copy of auth.settings is used without asking again (DESIGN 3).
@@ -30,6 +31,21 @@ type policy struct {
 	PasswordMinLength     int      `json:"password_min_length"`
 	PasswordCharacters    []string `json:"password_required_characters"`
 	TokenHookIsConfigured bool     `json:"hook_custom_access_token_enabled"`
+	MailerOTPLength       int      `json:"mailer_otp_length"`
+	SMSOTPLength          int      `json:"sms_otp_length"`
+	SMSHookEnabled        bool     `json:"hook_send_sms_enabled"`
+	SMSHookURI            string   `json:"hook_send_sms_uri"`
+	SiteURL               string   `json:"site_url"`
+	URIAllowList          []string `json:"uri_allow_list"`
+
+	// TestCodes are the fixed codes of test numbers, by number.
+	TestCodes map[string]string `json:"sms_test_otp"`
+
+	CaptchaEnabled   bool `json:"security_captcha_enabled"`
+	CleanupEnabled   bool `json:"db_cleanup_enabled"`
+	EmailHookEnabled bool `json:"hook_send_email_enabled"`
+
+	redirects *redirect.Rules // compiled from site and list
 }
 
 func (p *policy) passwordRules() password.Rules {
@@ -62,6 +78,9 @@ func (s *Server) loadPolicy() error {
 	next := new(policy)
 	if err := json.Unmarshal(raw, next); err != nil {
 		return fmt.Errorf("decoding auth.settings: %w", err)
+	}
+	if next.redirects, err = redirect.Compile(next.SiteURL, next.URIAllowList); err != nil {
+		return fmt.Errorf("auth.settings.uri_allow_list: %w", err)
 	}
 	s.policy.current.Store(next)
 	return nil

@@ -28,6 +28,8 @@ type request struct {
 	claims   token.Claims // of the verified bearer token, on guarded routes
 
 	requestID  string
+	isRead     bool
+	raw        []byte // the body, once it is read
 	route      string
 	status     int
 	statements int
@@ -73,6 +75,9 @@ func (q *request) decode(into any) error {
 }
 
 func (q *request) body() ([]byte, error) {
+	if q.isRead {
+		return q.raw, nil
+	}
 	// The reference parses forms before anything else, so that nothing is left to be read as JSON.
 	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		return nil, nil
@@ -86,6 +91,7 @@ func (q *request) body() ([]byte, error) {
 	if strings.Contains(string(raw), `\u0000`) && holdsNUL(raw) {
 		return nil, badJSON(`PostgreSQL cannot store the character \u0000`)
 	}
+	q.raw, q.isRead = raw, true
 	return raw, nil
 }
 
@@ -179,22 +185,15 @@ func text(value string) any {
 	return value
 }
 
-// clientAddress is the address for sessions and logs (contract core.md 1.11); invalid when none is known.
+// clientAddress is the address for sessions and logs (contract core.md 1.11); invalid when none is known. Where trusted proxies
+// are configured, headers count only as far as those wrote them.
 func (s *Server) clientAddress(r *http.Request) netip.Addr {
-	if s.config.SbForwardedFor {
+	if s.config.SbForwardedFor && s.judges.proxies.Believes(r) {
 		if address, ok := firstAddress(r.Header.Get("Sb-Forwarded-For")); ok {
 			return address
 		}
 	}
-	for part := range strings.SplitSeq(r.Header.Get("X-Forwarded-For"), ",") {
-		if address, err := netip.ParseAddr(strings.TrimSpace(part)); err == nil {
-			return address.Unmap().WithZone("")
-		}
-	}
-	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return peer.Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
+	return s.judges.proxies.Address(r, "X-Forwarded-For")
 }
 
 func firstAddress(list string) (netip.Addr, bool) {
@@ -213,7 +212,7 @@ func (s *Server) address(q *request) any {
 
 // limiterKey is what the per-client limits count by (contract core.md 11.1); NULL means that the client is not limited.
 func (s *Server) limiterKey(q *request) any {
-	if s.config.SbForwardedFor {
+	if s.config.SbForwardedFor && s.judges.proxies.Believes(q.r) {
 		if address, ok := firstAddress(q.r.Header.Get("Sb-Forwarded-For")); ok {
 			return address.String()
 		}
@@ -221,8 +220,7 @@ func (s *Server) limiterKey(q *request) any {
 	if s.config.RateLimitHeader == "" {
 		return nil
 	}
-	first, _, _ := strings.Cut(q.r.Header.Get(s.config.RateLimitHeader), ",")
-	key := storable(strings.TrimSpace(first))
+	key := storable(s.judges.proxies.Client(q.r, s.config.RateLimitHeader))
 	if len(key) > longestKey {
 		// An index takes no more; its hash tells clients apart as well.
 		sum := sha256.Sum256([]byte(key))

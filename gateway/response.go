@@ -14,7 +14,7 @@ import (
 type response struct {
 	status int // 0 is 200
 	header http.Header
-	body   []byte // JSON; none when nil
+	body   []byte // JSON unless the header says otherwise; none when nil
 }
 
 func (a *response) write(w http.ResponseWriter, q *request) {
@@ -28,7 +28,9 @@ func (a *response) write(w http.ResponseWriter, q *request) {
 		w.WriteHeader(q.status)
 		return
 	}
-	header["Content-Type"] = jsonContentType
+	if header["Content-Type"] == nil {
+		header["Content-Type"] = jsonContentType
+	}
 	header["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	w.WriteHeader(q.status)
 	_, _ = w.Write(a.body)

@@ -31,8 +31,15 @@ func routeTable() []route {
 		{http.MethodGet, "/settings", everybody, (*Server).settings, ""},
 		{http.MethodGet, "/.well-known/jwks.json", everybody, (*Server).jwks, ""},
 		{http.MethodGet, "/.well-known/openid-configuration", everybody, (*Server).openIDConfiguration, ""},
-		{http.MethodPost, "/signup", everybody, (*Server).signUp, "take_limit, sign_up, sign_up_anonymously"},
-		{http.MethodPost, "/token", everybody, (*Server).token, "find_password, sign_in_with_password, refresh_session, refresh_adopted_session"},
+		{http.MethodPost, "/signup", everybody, withCaptcha("", (*Server).signUp), "take_limit, sign_up, sign_up_anonymously"},
+		{http.MethodPost, "/token", everybody, (*Server).tokenWithCaptcha, "find_password, sign_in_with_password, refresh_session, refresh_adopted_session, exchange_auth_code"},
+		{http.MethodPost, "/recover", everybody, withCaptcha("recover", (*Server).recover), "request_recovery"},
+		{http.MethodPost, "/magiclink", everybody, withCaptcha("magic_link", (*Server).magicLink), "request_magic_link"},
+		{http.MethodPost, "/otp", everybody, withCaptcha("otp", (*Server).otp), "request_magic_link"},
+		{http.MethodPost, "/resend", everybody, withCaptcha("resend", (*Server).resend), "resend"},
+		{http.MethodGet, "/verify", everybody, (*Server).verifyLink, "verify_one_time_token"},
+		{http.MethodPost, "/verify", everybody, (*Server).postVerify, "verify_one_time_token"},
+		{http.MethodGet, "/reauthenticate", user, (*Server).reauthenticate, "reauthenticate"},
 		{http.MethodGet, "/user", user, (*Server).getUser, "get_user"},
 		{http.MethodPut, "/user", user, (*Server).updateUser, "find_own_password, update_user"},
 		{http.MethodPost, "/logout", user, (*Server).logOut, "log_out"},
@@ -41,6 +48,8 @@ func routeTable() []route {
 		{http.MethodGet, "/admin/users/{user_id}", admin, (*Server).adminGetUser, "admin_get_user"},
 		{http.MethodPut, "/admin/users/{user_id}", admin, (*Server).adminUpdateUser, "admin_update_user"},
 		{http.MethodDelete, "/admin/users/{user_id}", admin, (*Server).adminDeleteUser, "admin_delete_user"},
+		{http.MethodPost, "/invite", admin, (*Server).invite, "admin_invite_user"},
+		{http.MethodPost, "/admin/generate_link", admin, (*Server).adminGenerateLink, "admin_generate_link"},
 		{http.MethodGet, "/admin/audit", admin, (*Server).adminAuditLog, "admin_list_audit_log"},
 	}
 }
@@ -62,10 +71,10 @@ func switchedOff() []route {
 		{http.MethodGet, "/oauth/authorize", everybody, oauth, ""},
 		{http.MethodPost, "/oauth/token", everybody, oauth, ""},
 		{http.MethodGet, "/admin/oauth/clients", admin, oauth, ""},
-		{http.MethodPost, "/passkeys/authentication/options", everybody, passkeys, ""},
+		{http.MethodPost, "/passkeys/authentication/options", everybody, withCaptcha("", passkeys), ""},
 		{http.MethodPost, "/passkeys/authentication/verify", everybody, passkeys, ""},
 		{http.MethodGet, "/passkeys", user, passkeys, ""},
-		{http.MethodPost, "/sso", everybody, saml, ""},
+		{http.MethodPost, "/sso", everybody, withCaptcha("", saml), ""},
 		{http.MethodGet, "/sso/saml/metadata", everybody, saml, ""},
 		{http.MethodPost, "/sso/saml/acs", everybody, saml, ""},
 	}
@@ -96,7 +105,7 @@ func (s *Server) routes() http.Handler {
 // takesSlash reports whether a path is also answered with a slash at its end (contract core.md 1.1).
 func takesSlash(path string) bool {
 	switch path {
-	case "/signup", "/user", "/admin/users", "/admin/audit":
+	case "/signup", "/verify", "/user", "/reauthenticate", "/admin/users", "/admin/audit":
 		return true
 	}
 	return false

@@ -19,6 +19,8 @@ func (s *Server) token(q *request) (*response, error) {
 		return s.refreshToken(q)
 	case "password":
 		return s.passwordGrant(q)
+	case "pkce":
+		return s.exchange(q)
 	case "web3":
 		return nil, refuse(http.StatusUnprocessableEntity, "web3_provider_disabled", "Web3 provider is disabled")
 	}
@@ -44,7 +46,10 @@ func (s *Server) passwordGrant(q *request) (*response, error) {
 			key = nil
 			continue
 		}
-		return s.signIn(a, err, s.weakness(in.Password))
+		if err != nil {
+			return nil, err
+		}
+		return s.signIn(a, nil, s.weakness(q, in.Password))
 	}
 }
 
@@ -67,6 +72,21 @@ func (s *Server) passwordAttempt(q *request, email, phone, plain string, limiter
 		compared_digest => $4, new_hash => $5, caller => postern.caller(ip => $6, user_agent => $7))`,
 		uuidArgument(found.UserID), provider, check.valid, digest(found.PasswordHash), text(check.newHash),
 		s.address(q), userAgent(q))
+}
+
+// exchange ends a flow that began with a code challenge (contract core.md 4.4).
+func (s *Server) exchange(q *request) (*response, error) {
+	var in struct {
+		AuthCode     string `json:"auth_code"`
+		CodeVerifier string `json:"code_verifier"`
+	}
+	if err := q.decode(&in); err != nil {
+		return nil, err
+	}
+	a, err := s.callWithHook(q, `select postern.exchange_auth_code(auth_code => $1, code_verifier => $2,
+		caller => postern.caller(ip => $3, user_agent => $4, limiter_key => $5))`,
+		text(in.AuthCode), text(in.CodeVerifier), s.address(q), userAgent(q), s.limiterKey(q))
+	return s.signIn(a, err, nil)
 }
 
 type passwordCheck struct {
@@ -109,9 +129,9 @@ func digest(hash string) any {
 }
 
 // weakness is the member weak_password of the password grant: null, or why the password would not be accepted today.
-func (s *Server) weakness(plain string) json.RawMessage {
-	weakness := s.policy.get().passwordRules().Check(plain)
-	if weakness == nil {
+func (s *Server) weakness(q *request, plain string) json.RawMessage {
+	weakness, err := s.weaknessOf(q, plain)
+	if weakness == nil || err != nil {
 		return json.RawMessage("null")
 	}
 	raw, err := json.Marshal(struct {

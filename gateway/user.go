@@ -36,14 +36,16 @@ func (s *Server) checkAudience(q *request) error {
 }
 
 type updateUserBody struct {
-	Email           string  `json:"email"`
-	Phone           string  `json:"phone"`
-	Password        *string `json:"password"`
-	CurrentPassword string  `json:"current_password"`
-	Nonce           string  `json:"nonce"`
-	Data            object  `json:"data"`
-	AppMetadata     object  `json:"app_metadata"`
-	Channel         string  `json:"channel"`
+	Email               string  `json:"email"`
+	Phone               string  `json:"phone"`
+	Password            *string `json:"password"`
+	CurrentPassword     string  `json:"current_password"`
+	Nonce               string  `json:"nonce"`
+	Data                object  `json:"data"`
+	AppMetadata         object  `json:"app_metadata"`
+	Channel             string  `json:"channel"`
+	CodeChallenge       string  `json:"code_challenge"`
+	CodeChallengeMethod string  `json:"code_challenge_method"`
 }
 
 // updateUser is PUT /user (contract core.md 6.2 to 6.6). A new password is compared with the stored one outside of any
@@ -52,6 +54,11 @@ func (s *Server) updateUser(q *request) (*response, error) {
 	var in updateUserBody
 	if err := q.decode(&in); err != nil {
 		return nil, err
+	}
+	if in.Email != "" && !s.policy.get().MailerAutoconfirm {
+		if err := s.checkMailAddress(q, in.Email, "email change", "user"); err != nil {
+			return nil, err
+		}
 	}
 	key := s.limiterKey(q)
 	for try := 1; ; try++ {
@@ -69,7 +76,7 @@ func (s *Server) updateAttempt(q *request, in updateUserBody, limiterKey any) (*
 	var change passwordChange
 	var problem *passwordProblem
 	if in.Password != nil {
-		if problem = s.judgeChange(*in.Password); problem == nil {
+		if problem = s.judgeChange(q, *in.Password); problem == nil {
 			var err error
 			if change, err = s.changePassword(q, *in.Password, in.CurrentPassword, limiterKey); err != nil {
 				return nil, err
@@ -77,14 +84,32 @@ func (s *Server) updateAttempt(q *request, in updateUserBody, limiterKey any) (*
 			limiterKey = nil
 		}
 	}
-	a, err := s.call(q, `select postern.update_user(
-		caller => postern.caller(user_id => $1, session_id => $2, audience => $3, limiter_key => $4),
-		email => $5, phone => $6, password_hash => $7, password_problem => $8::json, compared_digest => $9,
-		is_same_password => $10, is_current_password => $11, nonce => $12, data => $13::jsonb, app_metadata => $14::jsonb,
-		channel => $15)`,
-		uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), s.audience(q), limiterKey,
+	args := []any{
+		uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), s.audience(q), limiterKey, q.id(),
 		text(in.Email), text(in.Phone), text(change.hash), problem.argument(), digest(change.stored),
-		change.isSame, change.isCurrent, text(in.Nonce), in.Data.argument(), in.AppMetadata.argument(), text(in.Channel))
+		change.isSame, change.isCurrent, text(in.Nonce), s.seal.CodeHMACs(in.Nonce), in.Data.argument(), in.AppMetadata.argument(),
+		text(in.Channel), text(in.CodeChallenge), text(in.CodeChallengeMethod),
+	}
+	statement := `select postern.update_user(
+		caller => postern.caller(user_id => $1, session_id => $2, audience => $3, limiter_key => $4, request_id => $5),
+		email => $6, phone => $7, password_hash => $8, password_problem => $9::json, compared_digest => $10,
+		is_same_password => $11, is_current_password => $12, nonce => $13, nonce_hmacs => $14, data => $15::jsonb,
+		app_metadata => $16::jsonb, channel => $17, code_challenge => $18, code_challenge_method => $19`
+	var m minted
+	if in.Email != "" || in.Phone != "" {
+		// Only changes of address or number send anything: to the new one, and to the present address where both have to confirm.
+		for _, parameter := range []string{"second_envelope", "envelope"} {
+			var err error
+			if m, err = s.mintMail(q, in.CodeChallenge); err != nil {
+				return nil, err
+			}
+			statement += ", " + parameter + " => " + envelopeAt(len(args)+1)
+			args = append(args, m.envelope...)
+		}
+	}
+	a, err := s.call(q, statement+")", args...)
+	a, err = s.texted(q, a, m, err)
+	s.outbox.nudge()
 	return a, problem.explain(err)
 }
 

@@ -42,6 +42,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 			devCommand(),
 			keysCommand(),
 			tokenCommand(),
+			outboxCommand(environ),
+			mailCommand(environ),
 			healthCommand(environ),
 			versionCommand(),
 		}),

@@ -36,12 +36,46 @@ type Config struct {
 	JWTValidMethods []string // empty means those of the keys
 	TokenKeys       []Secret // newest first; empty means derived from JWTSecret
 
-	RateLimitHeader string // "" means that nobody is limited
+	RateLimitHeader string   // "" means that nobody is limited
+	TrustedProxies  []string // networks and addresses, as clientip.Parse takes them; empty believes headers as they come
 	SbForwardedFor  bool
 
-	SMSProvider    string // shown by /settings
-	SAMLEnabled    bool   // shown by /settings
-	PasskeyEnabled bool   // shown by /settings
+	SMTP          SMTPRelay
+	SMTPFallbacks [2]SMTPRelay        // tried after SMTP; Relays puts them together
+	SMTPHeaders   map[string][]string // for every mail; $messageType in a value is the kind of the mail
+	SMTPLogging   bool                // log each mail
+
+	// By kind of mail in lower case, such as "confirmation" or "password_changed_notification".
+	MailerSubjects  map[string]string // only those that are set
+	MailerTemplates map[string]string // only those that are set
+	MailerURLPaths  map[string]string // confirmation, invite, recovery (for magic_link too) and email_change
+
+	MailerExternalHosts         []string
+	MailerTemplateMaxSize       int // bytes
+	MailerTemplateMaxAge        time.Duration
+	MailerTemplateRetryInterval time.Duration
+	TemplatesDir                string // <language>/<kind>.html below it; "" is one language
+	VerifyConfirmPage           bool
+
+	EmailValidation EmailValidation
+
+	SMSProvider    string            // shown by /settings
+	SMSCredentials map[string]Secret // by name without GOTRUE_SMS_ in lower case, such as "twilio_auth_token"; only those that are set
+	SMSTemplate    string
+	HTTPTimeout    time.Duration // for calls to SMS providers
+
+	HookSecrets map[string]Secret // by point in lower case, such as "send_sms": a list separated by |; only those that are set
+
+	CaptchaProvider string // judged only when the environment switches captchas on
+	CaptchaSecret   Secret
+	CaptchaTimeout  time.Duration
+
+	HIBPEnabled    bool
+	HIBPFailClosed bool
+	HIBPUserAgent  string
+
+	SAMLEnabled    bool // shown by /settings
+	PasskeyEnabled bool // shown by /settings
 
 	LogLevel slog.Level
 
@@ -68,6 +102,8 @@ func Load(environ []string) (*Config, error) {
 	}
 	l.checkAutoconfirm()
 	l.checkHooks()
+	l.checkCaptcha()
+	l.noticeSender()
 	l.noticeWeakSecret()
 	l.noticeUnknown(variables)
 	if err := errors.Join(l.mistakes...); err != nil {
@@ -120,6 +156,10 @@ func (l *loader) read(v Variable) {
 		return
 	}
 	value, err := v.parse(text)
+	if reason, ok := errors.AsType[ignored](err); ok {
+		l.notice(name, reason.Error())
+		return
+	}
 	if err != nil {
 		l.mistake(name, err)
 		return

@@ -45,6 +45,13 @@ func TestLoadDefaults(t *testing.T) {
 		Port: 8081, ExternalURL: "https://auth.example.com/auth/v1", MaxRequestDuration: 10 * time.Second,
 		DatabaseURL: "postgres://postern_gateway:pw@db/app", PoolSize: 8, PoolWait: 2 * time.Second,
 		JWTSecret: longSecret, LogLevel: slog.LevelInfo,
+		SMTP: config.SMTPRelay{Port: 587}, SMTPFallbacks: [2]config.SMTPRelay{{Port: 587}, {Port: 587}},
+		MailerURLPaths: map[string]string{
+			"confirmation": "/verify", "invite": "/verify", "recovery": "/verify", "email_change": "/verify",
+		},
+		MailerTemplateMaxSize: 1_000_000, MailerTemplateMaxAge: 10 * time.Minute, MailerTemplateRetryInterval: 10 * time.Second,
+		SMSTemplate: "Your code is {{ .Code }}", HTTPTimeout: 10 * time.Second,
+		CaptchaProvider: "hcaptcha", CaptchaTimeout: 10 * time.Second, HIBPUserAgent: "https://github.com/supabase/gotrue",
 		Policy: map[string]any{"site_url": "https://app.example.com"},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
@@ -86,6 +93,7 @@ func TestLoadProcess(t *testing.T) {
 		{"POSTERN_TOKEN_KEYS=", func(c *config.Config) any { return len(c.TokenKeys) }, 0},
 		{"GOTRUE_RATE_LIMIT_HEADER=X-Client", func(c *config.Config) any { return c.RateLimitHeader }, "X-Client"},
 		{"GOTRUE_SECURITY_SB_FORWARDED_FOR_ENABLED=1", func(c *config.Config) any { return c.SbForwardedFor }, true},
+		{"POSTERN_TRUSTED_PROXIES=10.0.0.0/8,::1", func(c *config.Config) any { return c.TrustedProxies }, []string{"10.0.0.0/8", "::1"}},
 		{"GOTRUE_SMS_PROVIDER=twilio", func(c *config.Config) any { return c.SMSProvider }, "twilio"},
 		{"GOTRUE_SAML_ENABLED=T", func(c *config.Config) any { return c.SAMLEnabled }, true},
 		{"GOTRUE_PASSKEY_ENABLED=True", func(c *config.Config) any { return c.PasskeyEnabled }, true},
@@ -130,17 +138,37 @@ func TestLoadPolicy(t *testing.T) {
 		{"GOTRUE_SESSIONS_TAGS=web,mobile", "sessions_tags", []string{"web", "mobile"}},
 		{"GOTRUE_RATE_LIMIT_OTP=0.5", "rate_limit_otp", 0.5},
 		{"GOTRUE_RATE_LIMIT_TOKEN_REFRESH=0", "rate_limit_token_refresh", 0.0},
-		{
-			"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=pg-functions://postgres/public/claims", "hook_custom_access_token_uri",
-			"pg-functions://postgres/public/claims",
-		},
-		{
-			"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=PG-functions://h/public/claims/more", "hook_custom_access_token_uri",
-			"pg-functions://h/public/claims",
-		},
-		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=HTTPS://off.example.com", "hook_custom_access_token_uri", "https://off.example.com"},
-		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=", "hook_custom_access_token_uri", ""},
-		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=https://off.example.com", "hook_custom_access_token_uri", "https://off.example.com"},
+		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=pg-functions://postgres/public/claims", "hook_custom_access_token_uri",
+			"pg-functions://postgres/public/claims"},
+		{"GOTRUE_HOOK_SEND_SMS_URI=PG-functions://h/public/claims/more", "hook_send_sms_uri", "pg-functions://h/public/claims"},
+		{"GOTRUE_HOOK_SEND_EMAIL_URI=HTTPS://hooks.example.com/A", "hook_send_email_uri", "https://hooks.example.com/A"},
+		{"GOTRUE_HOOK_AFTER_USER_CREATED_URI=", "hook_after_user_created_uri", ""},
+		{"GOTRUE_HOOK_MFA_VERIFICATION_ATTEMPT_ENABLED=true", "hook_mfa_verification_attempt_enabled", true},
+		{"GOTRUE_MAILER_OTP_EXP=600", "mailer_otp_exp", 600},
+		{"GOTRUE_MAILER_OTP_EXP=0", "mailer_otp_exp", 86400},
+		{"GOTRUE_MAILER_OTP_EXP=99999999999", "mailer_otp_exp", 2147483647},
+		{"GOTRUE_SMS_OTP_EXP=0", "sms_otp_exp", 60},
+		{"GOTRUE_MAILER_OTP_LENGTH=10", "mailer_otp_length", 10},
+		{"GOTRUE_MAILER_OTP_LENGTH=11", "mailer_otp_length", 6},
+		{"GOTRUE_SMS_OTP_LENGTH=-8", "sms_otp_length", 6},
+		{"GOTRUE_SMS_OTP_LENGTH=8", "sms_otp_length", 8},
+		{"GOTRUE_SMTP_MAX_FREQUENCY=0s", "smtp_max_frequency", "60 seconds"},
+		{"GOTRUE_SMTP_MAX_FREQUENCY=1ms", "smtp_max_frequency", "0.001 seconds"},
+		{"GOTRUE_SMS_MAX_FREQUENCY=1h", "sms_max_frequency", "3600 seconds"},
+		{"GOTRUE_SMS_TEST_OTP_VALID_UNTIL=2030-01-31T12:00:00.5+01:00", "sms_test_otp_valid_until", "2030-01-31T12:00:00.5+01:00"},
+		{"GOTRUE_SMS_TEST_OTP_VALID_UNTIL=", "sms_test_otp_valid_until", nil},
+		{"GOTRUE_MAILER_NOTIFICATIONS_MFA_FACTOR_ENROLLED_ENABLED=1", "mailer_notifications_mfa_factor_enrolled_enabled", true},
+		{"GOTRUE_RATE_LIMIT_EMAIL_SENT=100000", "rate_limit_email_sent", "100000"},
+		{"GOTRUE_RATE_LIMIT_EMAIL_SENT=2/1h", "rate_limit_email_sent", "2/1h"},
+		{"GOTRUE_RATE_LIMIT_EMAIL_SENT=+1e2/1.5h", "rate_limit_email_sent", "100/1h30m"},
+		{"GOTRUE_RATE_LIMIT_SMS_SENT=0.5/90µs", "rate_limit_sms_sent", "0.5/90us"},
+		{"GOTRUE_RATE_LIMIT_SMS_SENT=3/25h0m1s", "rate_limit_sms_sent", "3/25h1s"},
+		{"GOTRUE_RATE_LIMIT_VERIFY=1", "rate_limit_verify", 1.0},
+		{"GOTRUE_EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES=a@b.c,d@e.f", "external_email_authorized_addresses", []string{"a@b.c", "d@e.f"}},
+		{"GOTRUE_EXTERNAL_EMAIL_MAGIC_LINK_ENABLED=false", "external_email_magic_link_enabled", false},
+		{"GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION=1s", "external_flow_state_expiry_duration", "300 seconds"},
+		{"GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION=10m", "external_flow_state_expiry_duration", "600 seconds"},
+		{"GOTRUE_DB_CLEANUP_ENABLED=true", "db_cleanup_enabled", true},
 	} {
 		policy := load(t, test.entry).Policy
 		if diff := cmp.Diff(test.want, policy[test.column]); diff != "" {
@@ -187,6 +215,10 @@ func sample(v config.Variable) string {
 		return "postgres://db/app"
 	case strings.HasSuffix(v.Name, "_URI") && strings.HasPrefix(v.Name, "GOTRUE_HOOK_"):
 		return "pg-functions://postgres/public/f"
+	case strings.HasSuffix(v.Name, "_ADMIN_EMAIL"):
+		return "auth@example.com"
+	case v.Name == "POSTERN_TRUSTED_PROXIES":
+		return "10.0.0.0/8"
 	}
 	switch v.Type {
 	case config.Duration:
@@ -255,6 +287,20 @@ func TestPolicyColumns(t *testing.T) {
 		security_refresh_token_algorithm_version
 		sessions_timebox sessions_inactivity_timeout sessions_allow_low_aal sessions_single_per_user sessions_tags
 		rate_limit_otp rate_limit_token_refresh rate_limit_anonymous_users
+		mailer_otp_exp mailer_otp_length smtp_max_frequency sms_otp_exp sms_otp_length sms_max_frequency
+		sms_test_otp sms_test_otp_valid_until
+		mailer_notifications_password_changed_enabled mailer_notifications_email_changed_enabled
+		mailer_notifications_phone_changed_enabled mailer_notifications_identity_linked_enabled
+		mailer_notifications_identity_unlinked_enabled mailer_notifications_mfa_factor_enrolled_enabled
+		mailer_notifications_mfa_factor_unenrolled_enabled
+		rate_limit_email_sent rate_limit_sms_sent rate_limit_verify external_email_authorized_addresses
+		external_email_magic_link_enabled external_flow_state_expiry_duration
+		hook_send_sms_enabled hook_send_sms_uri hook_send_email_enabled hook_send_email_uri
+		hook_mfa_verification_attempt_enabled hook_mfa_verification_attempt_uri
+		hook_password_verification_attempt_enabled hook_password_verification_attempt_uri
+		hook_before_user_created_enabled hook_before_user_created_uri
+		hook_after_user_created_enabled hook_after_user_created_uri
+		security_captcha_enabled db_cleanup_enabled
 		audit_log_disable_postgres experimental_create_email_identity_on_password_set_enabled
 		experimental_cursor_pagination_enabled hook_custom_access_token_enabled hook_custom_access_token_uri`)
 	var got []string

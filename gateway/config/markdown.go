@@ -94,7 +94,7 @@ func fallback(v Variable) string {
 
 func place(v Variable) string {
 	if v.Where == Settings {
-		return "`auth.settings." + v.Column + "`"
+		return "`auth.settings." + columnOf(cmp.Or(v.Family, v.Name)) + "`"
 	}
 	return string(v.Where)
 }

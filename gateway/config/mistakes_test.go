@@ -73,7 +73,17 @@ func TestMistakes(t *testing.T) {
 		{"GOTRUE_SESSIONS_TIMEBOX", "0s", `"0s" is not a positive duration`},
 		{"GOTRUE_SESSIONS_INACTIVITY_TIMEOUT", "-1h", `"-1h" is not a positive duration`},
 		{"GOTRUE_SESSIONS_ALLOW_LOW_AAL", "1ns", `"1ns" is not a positive duration`},
+		{"GOTRUE_RATE_LIMIT_SMS_SENT", "1000000000/1h", `"1000000000/1h" is more than 999999999`},
+		{"GOTRUE_RATE_LIMIT_SMS_SENT", "1/1h/1h", `"1/1h/1h" is not a number such as 30, or 30/1h`},
 		{"GOTRUE_SMTP_MAX_FREQUENCY", "", emptyDuration},
+		{"GOTRUE_SMS_MAX_FREQUENCY", "-1s", `"-1s" is below 0`},
+		{"GOTRUE_SMTP_PORT", "65536", `"65536" is not between 1 and 65535`},
+		{"POSTERN_SMTP_FALLBACK_2_PORT", "0", `"0" is not between 1 and 65535`},
+		{"GOTRUE_SMTP_ADMIN_EMAIL", "Auth <auth@example.com>", `"Auth <auth@example.com>" is not an address such as auth@example.com`},
+		{"GOTRUE_MAILER_URLPATHS_INVITE", "/%zz", `"/%zz" is not a path such as /verify`},
+		{"GOTRUE_MAILER_EMAIL_VALIDATION_SERVICE_URL", "check.example.com", "not a URL such as https://check.example.com/address"},
+		{"GOTRUE_PASSWORD_HIBP_USER_AGENT", "a\nb", `"a\nb" cannot be the value of a header`},
+		{"POSTERN_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "entry 2 is not a network or address such as 10.0.0.0/8 or 192.0.2.1"},
 		{"GOTRUE_API_MAX_REQUEST_DURATION", "-1s", `"-1s" is below 0`},
 		{"POSTERN_DB_POOL_WAIT", "0s", `"0s" is not a positive duration`},
 		{"GOTRUE_SAML_RELAY_STATE_VALIDITY_PERIOD", "-2m", `"-2m" is below 0`},
@@ -212,30 +222,46 @@ func TestHookSecrets(t *testing.T) {
 	}
 }
 
-func TestCustomAccessTokenHook(t *testing.T) {
+func TestHooksThatAreOn(t *testing.T) {
 	t.Parallel()
-	const enabled, uri = "GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_ENABLED", "GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI"
-	for _, address := range []string{"https://hooks.example.com", "http://localhost/hook"} {
-		want := []string{uri + ": HTTP hooks are not built yet, only pg-functions://postgres/<schema>/<function>"}
-		if diff := cmp.Diff(want, mistakes(t, environ(enabled+"=true", uri+"="+address))); diff != "" {
-			t.Error(diff)
+	for _, hook := range []string{"SEND_SMS", "CUSTOM_ACCESS_TOKEN", "AFTER_USER_CREATED"} {
+		enabled, uri := "GOTRUE_HOOK_"+hook+"_ENABLED", "GOTRUE_HOOK_"+hook+"_URI"
+		for _, schema := range []string{"pg_catalog", "information_schema", "auth", "postern"} {
+			want := []string{uri + ": a hook may not live in schema " + schema}
+			if diff := cmp.Diff(want, mistakes(t, environ(uri+"=pg-functions://postgres/"+schema+"/f"))); diff != "" {
+				t.Error(diff)
+			}
 		}
-		load(t, enabled+"=false", uri+"="+address)
-	}
-	for _, schema := range []string{"pg_catalog", "information_schema", "auth", "postern"} {
-		want := []string{uri + ": a hook may not live in schema " + schema}
-		if diff := cmp.Diff(want, mistakes(t, environ(uri+"=pg-functions://postgres/"+schema+"/f"))); diff != "" {
-			t.Error(diff)
+		for _, entries := range [][]string{{enabled + "=true"}, {enabled + "=true", uri + "="}} {
+			want := []string{enabled + ": true, but " + uri + " is not set here: without one in auth.settings every call fails"}
+			if diff := cmp.Diff(want, load(t, entries...).Notices); diff != "" {
+				t.Error(diff)
+			}
+		}
+		for _, address := range []string{"pg-functions://postgres/public/f", "https://hooks.example.com", "http://localhost/hook"} {
+			if notices := load(t, enabled+"=true", uri+"="+address).Notices; notices != nil {
+				t.Errorf("%q", notices)
+			}
 		}
 	}
-	for _, entries := range [][]string{{enabled + "=true"}, {enabled + "=true", uri + "="}} {
-		want := []string{enabled + ": true, but " + uri + " is not set here: without one in auth.settings every sign-in fails"}
-		if diff := cmp.Diff(want, load(t, entries...).Notices); diff != "" {
-			t.Error(diff)
-		}
+}
+
+func TestCaptcha(t *testing.T) {
+	t.Parallel()
+	const enabled, provider, secret = "GOTRUE_SECURITY_CAPTCHA_ENABLED", "GOTRUE_SECURITY_CAPTCHA_PROVIDER", "GOTRUE_SECURITY_CAPTCHA_SECRET"
+	want := []string{provider + `: unsupported captcha provider: "recaptcha"`, secret + ": captcha provider secret is empty"}
+	if diff := cmp.Diff(want, mistakes(t, environ(enabled+"=true", provider+"=recaptcha"))); diff != "" {
+		t.Error(diff)
 	}
-	if notices := load(t, enabled+"=true", uri+"=pg-functions://postgres/public/f").Notices; notices != nil {
-		t.Errorf("%q", notices)
+	if diff := cmp.Diff(want[1:], mistakes(t, environ(enabled+"=true", secret+"= "))); diff != "" {
+		t.Error(diff)
+	}
+	load(t, enabled+"=false", provider+"=recaptcha")
+	if c := load(t, enabled+"=true", secret+"=0x0", provider+"=turnstile"); c.CaptchaProvider != "turnstile" || c.CaptchaSecret != "0x0" {
+		t.Errorf("%+v", c)
+	}
+	if c := load(t, enabled+"=true", secret+"=0x0", provider+"="); c.CaptchaProvider != "hcaptcha" {
+		t.Errorf("%+v", c)
 	}
 }
 
@@ -244,9 +270,9 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	t.Parallel()
 	const garbage = "gArBaGe"
 	for _, form := range []string{
-		garbage, garbage + "," + garbage, garbage + ":" + garbage + ":" + garbage, "{" + garbage, "[" + garbage + "]",
+		garbage, garbage + "," + garbage, garbage + ":" + garbage, garbage + ":" + garbage + ":" + garbage, "{" + garbage, "[" + garbage + "]",
 		"postgres://u:" + garbage + "%@" + garbage + ":port/", "://" + garbage, "v1,whsec_" + garbage + "|" + garbage,
-		"\n" + garbage + "\x7f", `["` + garbage + `"]`, garbage + strings.Repeat("=", 40), garbage + "\xff",
+		"\n" + garbage + "\x7f", `["` + garbage + `"]`, `{"` + garbage + `": ["` + garbage + `"]}`, garbage + strings.Repeat("=", 40), garbage + "\xff",
 		"host=" + garbage + " " + strings.Repeat(garbage, 9),
 	} {
 		entries := []string{"GOTRUE_HOOK_SEND_EMAIL_URI=https://hooks.example.com"}

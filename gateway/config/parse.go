@@ -133,23 +133,6 @@ func parsePositiveDuration(text string) (any, error) {
 	return value, err
 }
 
-// parseRate checks a number, or number/duration, and returns the text: what it means differs with the feature that counts.
-func parseRate(text string) (any, error) {
-	if text == "" {
-		return nil, errors.New("empty, write a number such as 30, or 30/1h")
-	}
-	number, period, divided := strings.Cut(text, "/")
-	if _, err := parseLimit(number); err != nil {
-		return nil, fmt.Errorf("%s is not a number such as 30, or 30/1h", shown(text))
-	}
-	if divided {
-		if _, err := parsePositiveDuration(period); err != nil {
-			return nil, fmt.Errorf("%s is not a number such as 30, or 30/1h", shown(text))
-		}
-	}
-	return text, nil
-}
-
 // splitList splits at commas. Blanks belong to the entries; a blank text is no entry.
 func splitList(text string) []string {
 	if strings.TrimSpace(text) == "" {
@@ -247,13 +230,15 @@ func parsePoolSize(text string) (any, error) {
 	return value, err
 }
 
-// parseExpiry reads 0 as the default, as the reference does.
-func parseExpiry(text string) (any, error) {
-	value, err := intBetween(0, math.MaxInt32)(text)
-	if err == nil && value == 0 {
-		return 3600, nil
+// expiryOr reads 0 as the default, as the reference does.
+func expiryOr(fallback int) func(string) (any, error) {
+	return func(text string) (any, error) {
+		value, err := intBetween(0, math.MaxInt32)(text)
+		if err == nil && value == 0 {
+			return fallback, nil
+		}
+		return value, err
 	}
-	return value, err
 }
 
 // parseMinLength raises what is below the floor to it.
@@ -329,8 +314,14 @@ func oneOf(reason string, values ...string) func(string) (any, error) {
 
 // policyValue turns a parsed value into what a column of auth.settings takes from JSON.
 func policyValue(value any) any {
-	if d, ok := value.(time.Duration); ok {
-		return interval(d)
+	switch value := value.(type) {
+	case time.Duration:
+		return interval(value)
+	case time.Time:
+		if value.IsZero() {
+			return nil
+		}
+		return value.Format(time.RFC3339Nano)
 	}
 	return value
 }

@@ -32,3 +32,22 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(masked) }
 
 // MarshalJSON returns "***".
 func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + masked + `"`), nil }
+
+// SecretHeaders are HTTP headers with keys in them. They print as *** and encode to JSON as "***".
+type SecretHeaders map[string][]string
+
+// Format writes *** for every verb.
+func (SecretHeaders) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, masked) }
+
+// LogValue returns *** for log/slog.
+func (SecretHeaders) LogValue() slog.Value { return slog.StringValue(masked) }
+
+// MarshalJSON returns "***".
+func (SecretHeaders) MarshalJSON() ([]byte, error) { return []byte(`"` + masked + `"`), nil }
+
+// secretCodes are codes of phone numbers. They print as ***, but encode to JSON as they are: so they get into auth.settings.
+type secretCodes map[string]string
+
+func (secretCodes) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, masked) }
+
+func (secretCodes) LogValue() slog.Value { return slog.StringValue(masked) }

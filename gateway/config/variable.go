@@ -58,9 +58,9 @@ func Variables() []Variable {
 	var all []Variable
 	for _, area := range [][]Variable{
 		serverVariables(), databaseVariables(), siteVariables(), tokenVariables(), sessionVariables(), passwordVariables(),
-		limitVariables(), securityVariables(), auditVariables(), customAccessTokenVariables(), otherHookVariables(),
-		mailPolicyVariables(), mailDeliveryVariables(), mailContentVariables(), smtpVariables(), smsVariables(), smsProviderVariables(),
-		factorVariables(), passkeyVariables(), externalVariables(), providerVariables(), samlVariables(),
+		limitVariables(), securityVariables(), auditVariables(), hookVariables(),
+		mailPolicyVariables(), mailDeliveryVariables(), mailContentVariables(), smtpVariables(), smtpFallbackVariables(),
+		smsVariables(), smsProviderVariables(), factorVariables(), passkeyVariables(), externalVariables(), providerVariables(), samlVariables(),
 		oauthServerVariables(), experimentalVariables(), observabilityVariables(), reloadVariables(), commandVariables(),
 	} {
 		all = append(all, area...)
@@ -81,12 +81,13 @@ func area(heading, section string, rows ...Variable) []Variable {
 
 // setting is a variable that sets the column of its name in auth.settings.
 func setting(name string, t Type, fallback, meaning string) Variable {
-	column := strings.ToLower(strings.TrimPrefix(name, "GOTRUE_"))
-	return Variable{
-		Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Settings, Column: column,
-		parse: parserOf(t), apply: func(c *Config, value any) { c.Policy[column] = policyValue(value) },
-	}
+	column := columnOf(name)
+	return Variable{Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Settings, Column: column,
+		parse: parserOf(t), apply: func(c *Config, value any) { c.Policy[column] = policyValue(value) }}
 }
+
+// columnOf is the rule that names the columns of auth.settings.
+func columnOf(name string) string { return strings.ToLower(strings.TrimPrefix(name, "GOTRUE_")) }
 
 // process is a variable that sets the field of Config that the function points to. The value its parser returns must be of
 // the field's type.
@@ -95,6 +96,22 @@ func process[T any](name string, t Type, fallback, meaning string, field func(*C
 		Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Process,
 		parse: parserOf(t), apply: func(c *Config, value any) { *field(c) = value.(T) },
 	}
+}
+
+// entry is a variable that sets one entry of the map of Config that the function points to, unless it is empty.
+func entry[T comparable](name string, t Type, fallback, meaning, key string, field func(*Config) *map[string]T) Variable {
+	return Variable{Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Process,
+		parse: parserOf(t), apply: func(c *Config, value any) {
+			var none T
+			if value == any(none) {
+				return
+			}
+			entries := field(c)
+			if *entries == nil {
+				*entries = map[string]T{}
+			}
+			(*entries)[key] = value.(T)
+		}}
 }
 
 // checked is a variable that is only judged: it may have one value, or matters to another one.

@@ -1,6 +1,9 @@
 package config
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 func siteVariables() []Variable {
 	return area("Site and sign-up", "core.md 13.3",
@@ -11,8 +14,9 @@ func siteVariables() []Variable {
 		setting("GOTRUE_EXTERNAL_EMAIL_ENABLED", Bool, "true", "sign-up and sign-in with an email address"),
 		setting("GOTRUE_EXTERNAL_PHONE_ENABLED", Bool, "false", "sign-up and sign-in with a phone number"),
 		setting("GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED", Bool, "false", "sign-up without email and phone"),
-		later("GOTRUE_EXTERNAL_EMAIL_MAGIC_LINK_ENABLED", Bool, "true", "sign-in links and codes by email"),
-		later("GOTRUE_EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES", List, "", "the only addresses that receive mail; empty is all"),
+		setting("GOTRUE_EXTERNAL_EMAIL_MAGIC_LINK_ENABLED", Bool, "true", "sign-in links and codes by email"),
+		setting("GOTRUE_EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES", List, "", "the only addresses that receive mail; empty is all").
+			from("core.md 9.6"),
 	)
 }
 
@@ -47,12 +51,15 @@ func passwordVariables() []Variable {
 			"a new password needs a recent sign-in or a code").from("core.md 6.4"),
 		setting("GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD", Bool, "false",
 			"a new password needs the current one").from("core.md 6.4"),
-		later("GOTRUE_PASSWORD_HIBP_ENABLED", Bool, "false", "refuse passwords known from breaches"),
-		later("GOTRUE_PASSWORD_HIBP_FAIL_CLOSED", Bool, "false", "refuse passwords that cannot be looked up"),
-		later("GOTRUE_PASSWORD_HIBP_USER_AGENT", Text, "https://github.com/supabase/gotrue", "user agent of the lookup"),
-		later("GOTRUE_PASSWORD_HIBP_BLOOM_ENABLED", Bool, "false", "remember breached passwords in memory"),
-		later("GOTRUE_PASSWORD_HIBP_BLOOM_ITEMS", Int, "100000", "how many").with(intBetween(0, math.MaxInt)),
-		later("GOTRUE_PASSWORD_HIBP_BLOOM_FALSE_POSITIVES", Number, "0.0000099", "how often that may be wrong"),
+		process("GOTRUE_PASSWORD_HIBP_ENABLED", Bool, "false", "refuse passwords known from breaches, by a lookup at HaveIBeenPwned.org",
+			func(c *Config) *bool { return &c.HIBPEnabled }).from("core.md 10.3"),
+		process("GOTRUE_PASSWORD_HIBP_FAIL_CLOSED", Bool, "false", "refuse passwords that cannot be looked up",
+			func(c *Config) *bool { return &c.HIBPFailClosed }).from("core.md 10.3"),
+		process("GOTRUE_PASSWORD_HIBP_USER_AGENT", Text, "https://github.com/supabase/gotrue", "user agent of the lookup",
+			func(c *Config) *string { return &c.HIBPUserAgent }).with(parseHeaderValue).from("core.md 10.3"),
+		idle("GOTRUE_PASSWORD_HIBP_BLOOM_ENABLED", "answers are always kept for a while"),
+		idle("GOTRUE_PASSWORD_HIBP_BLOOM_ITEMS", "answers are always kept for a while"),
+		idle("GOTRUE_PASSWORD_HIBP_BLOOM_FALSE_POSITIVES", "answers are always kept for a while"),
 	)
 }
 
@@ -62,28 +69,34 @@ func limitVariables() []Variable {
 			func(c *Config) *string { return &c.RateLimitHeader }).with(parseHeaderName),
 		process("GOTRUE_SECURITY_SB_FORWARDED_FOR_ENABLED", Bool, "false", "believe the header Sb-Forwarded-For",
 			func(c *Config) *bool { return &c.SbForwardedFor }).from("core.md 1.11"),
+		process("POSTERN_TRUSTED_PROXIES", List, "", "networks (`10.0.0.0/8`) and addresses of the proxies in front, whose headers "+
+			"say where a request came from; others' are not believed; empty believes all", func(c *Config) *[]string { return &c.TrustedProxies }).
+			with(parseProxies).from("Postern"),
 		setting("GOTRUE_RATE_LIMIT_OTP", Number, "30", "sign-ups, codes and user updates per client in 5 minutes, each for itself").
 			with(parseLimit),
 		setting("GOTRUE_RATE_LIMIT_TOKEN_REFRESH", Number, "150", "token requests per client in 5 minutes").with(parseLimit),
 		setting("GOTRUE_RATE_LIMIT_ANONYMOUS_USERS", Number, "30", "anonymous sign-ups per client in an hour").with(parseLimit),
-		later("GOTRUE_RATE_LIMIT_VERIFY", Number, "30", "verifications per client in 5 minutes"),
+		setting("GOTRUE_RATE_LIMIT_VERIFY", Number, "30", "verifications per client in 5 minutes").with(parseLimit),
 		later("GOTRUE_RATE_LIMIT_WEB3", Number, "30", "wallet sign-ins per client in 5 minutes"),
 		later("GOTRUE_RATE_LIMIT_SSO", Number, "30", "SSO requests per client in 5 minutes"),
 		later("GOTRUE_RATE_LIMIT_PASSKEY", Number, "30", "passkey options per client in 5 minutes"),
 		later("GOTRUE_RATE_LIMIT_O_AUTH_DYNAMIC_CLIENT_REGISTER", Number, "10", "OAuth clients registered per client in 5 minutes").
 			alias("GOTRUE_RATE_LIMIT_OAUTH_DYNAMIC_CLIENT_REGISTER"),
-		later("GOTRUE_RATE_LIMIT_EMAIL_SENT", Rate, "30", "mails of this server in an hour; 30/1m is a bucket of 30 that gains one a minute").
+		setting("GOTRUE_RATE_LIMIT_EMAIL_SENT", Rate, "30", "mails in an hour, for all clients; `30/1m` is a bucket of 30 that gains one a minute").
 			from("core.md 11.2"),
-		later("GOTRUE_RATE_LIMIT_SMS_SENT", Rate, "30", "the same for SMS").from("core.md 11.2"),
+		setting("GOTRUE_RATE_LIMIT_SMS_SENT", Rate, "30", "the same for SMS").from("core.md 11.2"),
 	)
 }
 
 func securityVariables() []Variable {
 	return area("Captcha, linking and encryption", "core.md 13.6",
-		later("GOTRUE_SECURITY_CAPTCHA_ENABLED", Bool, "false", "ask for a captcha").from("core.md 11.4"),
-		later("GOTRUE_SECURITY_CAPTCHA_PROVIDER", Text, "hcaptcha", "`hcaptcha` or `turnstile`").from("core.md 11.4"),
-		later("GOTRUE_SECURITY_CAPTCHA_SECRET", Text, "", "key for the provider").secret().from("core.md 11.4"),
-		later("GOTRUE_SECURITY_CAPTCHA_TIMEOUT", Duration, "10s", "limit for the provider's answer").from("core.md 11.4"),
+		setting("GOTRUE_SECURITY_CAPTCHA_ENABLED", Bool, "false", "sign-up, sign-in and mails need a solved captcha").from("core.md 11.4"),
+		process("GOTRUE_SECURITY_CAPTCHA_PROVIDER", Text, "hcaptcha", "`hcaptcha` or `turnstile`",
+			func(c *Config) *string { return &c.CaptchaProvider }).with(textOr("hcaptcha")).from("core.md 11.4"),
+		process("GOTRUE_SECURITY_CAPTCHA_SECRET", Text, "", "key for the provider; required with captchas",
+			func(c *Config) *Secret { return &c.CaptchaSecret }).secret().with(parseSecret).from("core.md 11.4"),
+		process("GOTRUE_SECURITY_CAPTCHA_TIMEOUT", Duration, "10s", "limit for the provider's answer",
+			func(c *Config) *time.Duration { return &c.CaptchaTimeout }).with(durationOr(10*time.Second)).from("core.md 11.4"),
 		later("GOTRUE_SECURITY_MANUAL_LINKING_ENABLED", Bool, "false", "users may link and unlink identities").from("external.md 4.9"),
 		later("GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT", Bool, "false", "encrypt secrets in columns").from("core.md 10.5"),
 		later("GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPTION_KEY_ID", Text, "", "id of the active key").from("core.md 10.5"),
@@ -98,17 +111,7 @@ func auditVariables() []Variable {
 	)
 }
 
-func customAccessTokenVariables() []Variable {
-	enabled, uri := "GOTRUE_HOOK_"+customAccessToken+"_ENABLED", "GOTRUE_HOOK_"+customAccessToken+"_URI"
-	return area("Hooks", "mfa-hooks.md 9.2",
-		setting(enabled, Bool, "false", "call a function that may change the claims of access tokens"),
-		setting(uri, Text, "", "the function, as `pg-functions://postgres/<schema>/<function>`").
-			with(parseCustomAccessTokenURI).from("mfa-hooks.md 3.2"),
-		hookVariable(customAccessToken, "SECRETS"),
-	)
-}
-
-func otherHookVariables() []Variable {
+func hookVariables() []Variable {
 	var rows []Variable
 	for _, part := range []string{"ENABLED", "URI", "SECRETS"} {
 		for _, hook := range hookNames() {

@@ -22,7 +22,8 @@ func serverVariables() []Variable {
 			func(c *Config) *[]string { return &c.CORSAllowedHeaders }).from("core.md 1.3"),
 		process("GOTRUE_LOG_LEVEL", Text, "info", "`trace`, `debug`, `info`, `warn`, `error`, `fatal` or `panic`",
 			func(c *Config) *slog.Level { return &c.LogLevel }).with(parseLogLevel),
-		later("GOTRUE_INTERNAL_HTTP_TIMEOUT", Duration, "10s", "limit for calls to SMS and identity providers").from("mfa-hooks.md 9.3"),
+		process("GOTRUE_INTERNAL_HTTP_TIMEOUT", Duration, "10s", "limit for calls to SMS providers",
+			func(c *Config) *time.Duration { return &c.HTTPTimeout }).with(durationOr(10*time.Second)).from("mfa-hooks.md 9.3"),
 		idle("GOTRUE_OPERATOR_TOKEN", "unused, in the reference too").secret(),
 	)
 }
@@ -50,7 +51,7 @@ func databaseVariables() []Variable {
 		later("GOTRUE_DB_CONN_MAX_LIFETIME", Duration, "0s", "longest life of a connection"),
 		later("GOTRUE_DB_CONN_MAX_IDLE_TIME", Duration, "0s", "longest idle time of a connection"),
 		later("GOTRUE_DB_HEALTH_CHECK_PERIOD", Duration, "0s", "time between checks of idle connections"),
-		later("GOTRUE_DB_CLEANUP_ENABLED", Bool, "false", "delete what has expired after each writing request").from("core.md 12.6"),
+		setting("GOTRUE_DB_CLEANUP_ENABLED", Bool, "false", "delete what has expired").from("core.md 12.6"),
 		later("GOTRUE_DB_ADVISOR_ENABLED", Bool, "true", "warn when requests wait for connections").from("mfa-hooks.md 9.5"),
 		later("GOTRUE_DB_ADVISOR_SAMPLING_INTERVAL", Duration, "200ms", "time between two looks at the pool").from("mfa-hooks.md 9.5"),
 		later("GOTRUE_DB_ADVISOR_OBSERVATION_INTERVAL", Duration, "20s", "window that is judged").from("mfa-hooks.md 9.5"),
@@ -69,7 +70,7 @@ func tokenVariables() []Variable {
 		process("GOTRUE_JWT_KEY_ID", Text, "", "`kid` of tokens signed with the secret", func(c *Config) *string { return &c.JWTKeyID }),
 		process("GOTRUE_JWT_VALID_METHODS", List, "", "accepted algorithms; empty is those of the keys",
 			func(c *Config) *[]string { return &c.JWTValidMethods }),
-		setting("GOTRUE_JWT_EXP", Int, "3600", "life of an access token in seconds; 0 is the default").with(parseExpiry),
+		setting("GOTRUE_JWT_EXP", Int, "3600", "life of an access token in seconds; 0 is the default").with(expiryOr(3600)),
 		setting("GOTRUE_JWT_AUD", Text, "", "audience of requests that name none (usually `authenticated`)"),
 		setting("GOTRUE_JWT_ISSUER", Text, "", "`iss` of tokens and base of the discovery document"),
 		setting("GOTRUE_JWT_DEFAULT_GROUP_NAME", Text, "", "role of new users (usually `authenticated`)"),

@@ -37,7 +37,8 @@ func externalVariables() []Variable {
 		later("GOTRUE_EXTERNAL_IOS_BUNDLE_ID", Text, "", "further audience of Apple's tokens"),
 		later("GOTRUE_EXTERNAL_REDIRECTURL", Text, "", "fixed target after /callback"),
 		later("GOTRUE_EXTERNAL_ALLOWED_ID_TOKEN_ISSUERS", List, issuers, "issuers accepted without a provider's name"),
-		later("GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION", Duration, "300s", "life of a PKCE code, at least 300s"),
+		setting("GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION", Duration, "300s", "life of a PKCE code; less than 300s means 300s").
+			with(parseFlowExpiry).from("core.md 4.4"),
 		later("GOTRUE_EXTERNAL_OIDC_PROVIDER_CACHE_TTL", Duration, "1h", "life of a cached discovery document"),
 		later("GOTRUE_EXTERNAL_WEB3_SOLANA_ENABLED", Bool, "false", "sign-in with a Solana wallet"),
 		later("GOTRUE_EXTERNAL_WEB3_SOLANA_MAXIMUM_VALIDITY_DURATION", Duration, "10m", "longest life of its message"),

@@ -22,8 +22,16 @@ set local client_min_messages = warning;
 {{ template "postern/support/sessions.sql" . }}
 {{ template "postern/support/hooks.sql" . }}
 {{ template "postern/support/tokens.sql" . }}
+{{ template "postern/support/one_time_tokens.sql" . }}
+{{ template "postern/support/guesses.sql" . }}
 {{ template "postern/schema_version.sql" . }}
 {{ template "postern/settings.sql" . }}
+{{ template "postern/rate_limits.sql" . }}
+{{ template "postern/cleanup.sql" . }}
+{{ template "postern/outbox.sql" . }}
+{{ template "postern/mail_requests.sql" . }}
+{{ template "postern/phone.sql" . }}
+{{ template "postern/verify.sql" . }}
 {{ template "postern/sign_up.sql" . }}
 {{ template "postern/sign_in.sql" . }}
 {{ template "postern/refresh_session.sql" . }}
@@ -31,6 +39,7 @@ set local client_min_messages = warning;
 {{ template "postern/log_out.sql" . }}
 {{ template "postern/admin_list_users.sql" . }}
 {{ template "postern/admin_users.sql" . }}
+{{ template "postern/admin_links.sql" . }}
 {{ template "postern/admin_audit.sql" . }}
 {{ template "postern/seeds.sql" . }}
 {{ template "postern/policies.sql" . }}
@@ -79,7 +88,7 @@ begin
             p.proname like E'\\_%' or p.prorettype = 'trigger'::regtype
                 or p.proname in (
                     'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-                    'hand_back_sessions', 'clear_one_time_tokens') as is_private
+                    'hand_back_sessions', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock') as is_private
         from pg_catalog.pg_proc p
         where p.pronamespace = 'postern'::regnamespace
     loop

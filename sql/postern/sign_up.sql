@@ -7,6 +7,7 @@ create or replace function postern.sign_up(
     channel text default null,
     code_challenge text default null,
     code_challenge_method text default null,
+    envelope postern.envelope default null,
     caller postern.caller default null)
 returns json
 language plpgsql security definer
@@ -20,8 +21,8 @@ declare
     v_provider text;
     v_confirm boolean;
     v_user auth.users;
-    v_user_id uuid := gen_random_uuid();
-    v_facts jsonb;
+    v_is_new boolean := false;
+    v_delivery json;
 begin
     select * into strict v_settings from auth.settings;
     v_audience := coalesce(nullif((sign_up.caller).audience, ''), v_settings.jwt_aud);
@@ -58,65 +59,68 @@ begin
         end if;
 
         v_user := postern._find_user(v_email, v_phone, v_audience);
-        if v_user.id is not null then
-            return postern._sign_up_again(v_settings, v_user, v_provider, data);
-        elsif coalesce(password_hash, '') = '' then
+        if v_user.id is null and coalesce(password_hash, '') = '' then
             -- Only when the settings changed between the gateway's look and this statement.
             perform postern._refuse(503, 'unexpected_failure', 'Please try again', 'called without a password hash', 1);
+        elsif v_user.id is null then
+            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data,
+                is_updated_next => v_confirm);
+            v_is_new := v_user.encrypted_password = password_hash and v_user.confirmed_at is null;
         end if;
-
-        begin
-            perform postern._insert_user(
-                v_user_id, v_audience, trim(v_settings.jwt_default_group_name), v_email, v_phone, password_hash,
-                jsonb_build_object('provider', v_provider, 'providers', jsonb_build_array(v_provider)),
-                coalesce(data, '{}'));
-        exception when unique_violation then
-            -- Settles two sign-ups with one address: the second finds the first one's account.
-            v_user := postern._find_user(v_email, v_phone, v_audience);
-            if v_user.id is null then
-                raise;
+        if not v_is_new then
+            return postern._sign_up_again(
+                v_settings, v_user, v_provider, data, code_challenge, code_challenge_method, envelope,
+                (sign_up.caller).request_id);
+        elsif not v_confirm then
+            if v_email is not null then
+                perform postern._mail_confirmation(
+                    v_settings, v_user, code_challenge, code_challenge_method, envelope, (sign_up.caller).request_id);
+            else
+                v_delivery := postern._text_code(v_settings, v_user, 'confirmation_token', v_phone,
+                    coalesce(nullif(channel, ''), 'sms'), envelope, (sign_up.caller).request_id, true);
+                perform postern._audit_user('user_confirmation_requested', 'user', v_user.id,
+                    json_build_object('provider', v_provider));
             end if;
-            return postern._sign_up_again(v_settings, v_user, v_provider, data);
-        end;
-
-        v_facts := jsonb_build_object('sub', v_user_id, 'email_verified', false, 'phone_verified', false)
-            || case when v_email is null then '{}' else jsonb_build_object('email', v_email) end;
-        perform postern._set_identity(v_user_id, v_provider, coalesce(data, '{}') || v_facts);
+            return json_build_object(
+                'v', v_settings.version, 'delivery', v_delivery, 'body', postern._user_json(v_user.id));
+        end if;
 
         update auth.users u
-        set raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, v_facts || jsonb_build_object(
-                'email_verified', v_confirm and v_email is not null)),
-            email_confirmed_at = case when v_confirm and v_email is not null then now() end,
-            phone_confirmed_at = case when v_confirm and v_phone is not null then now() end,
-            last_sign_in_at = case when v_confirm then now() end
-        where u.id = v_user_id;
-
-        if not v_confirm then
-            perform postern._audit_user('user_confirmation_requested', 'user', v_user_id,
-                json_build_object('provider', v_provider));
-            return json_build_object('v', v_settings.version, 'body', postern._user_json(v_user_id));
-        end if;
-
-        perform postern._audit_user('user_signedup', 'team', v_user_id, json_build_object('provider', v_provider));
-        perform postern._audit_user('login', 'account', v_user_id, json_build_object('provider', v_provider));
+        set raw_user_meta_data = case when v_email is null then v_user.raw_user_meta_data
+                else v_user.raw_user_meta_data || '{"email_verified": true}' end,
+            email_confirmed_at = case when v_email is not null then now() end,
+            phone_confirmed_at = case when v_phone is not null then now() end,
+            last_sign_in_at = now()
+        where u.id = v_user.id;
+        perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', v_provider));
+        perform postern._audit_user('login', 'account', v_user.id, json_build_object('provider', v_provider));
         return postern._tokens(
-            v_user_id, postern._open_session(v_user_id, 'password', sign_up.caller), 'password', 'signed_up');
+            v_user.id, postern._open_session(v_user.id, 'password', sign_up.caller), 'password', 'signed_up');
     {{ template "handler" "Database error saving new user" }}
     end;
 end
 $$;
 
-comment on function postern.sign_up(text, text, text, json, jsonb, text, text, text, postern.caller) is
+comment on function postern.sign_up(text, text, text, json, jsonb, text, text, text, postern.envelope, postern.caller) is
 'Creates an account with an address or a number and a password hash; confirms it and opens a session at once when auth.settings says so. password_problem: what the gateway found wrong with the plain password, {status, code, message}. Contract core.md 3.
 Called by: POST /signup.
 Refuses: signup_disabled, weak_password (422); validation_failed, email_provider_disabled, phone_provider_disabled (400); user_already_exists (422) - known account where accounts are confirmed at once; errors of users'' triggers.';
 
-create or replace function postern._sign_up_again(settings auth.settings, known auth.users, provider text, data jsonb)
+create or replace function postern._sign_up_again(
+    settings auth.settings,
+    known auth.users,
+    provider text,
+    data jsonb,
+    challenge text,
+    challenge_method text,
+    envelope postern.envelope,
+    request_id text)
 returns json
 language plpgsql
 as $$
 declare
     v_confirmed boolean := case provider when 'email' then known.email_confirmed_at else known.phone_confirmed_at end is not null;
+    v_delivery json;
 begin
     -- Auto-confirm never opens a session for an account that exists: its password was not asked (DESIGN, security).
     if settings.mailer_autoconfirm or settings.sms_autoconfirm then
@@ -138,20 +142,26 @@ begin
             'is_anonymous', false));
     end if;
 
-    perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', provider));
+    if provider = 'email' then
+        perform postern._mail_confirmation(settings, known, challenge, challenge_method, envelope, request_id);
+    else
+        v_delivery := postern._text_code(
+            settings, known, 'confirmation_token', known.phone, 'sms', envelope, request_id);
+        perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', provider));
+    end if;
     if known.invited_at is not null then
         -- What the inviter wrote about the invited is not for whoever knows the address.
         return jsonb_build_object('v', settings.version, 'body',
             postern._user_json(known.id)::jsonb || '{"user_metadata": {}, "identities": []}')::text::json;
     end if;
-    return json_build_object('v', settings.version, 'body', postern._user_json(known.id));
+    return json_build_object('v', settings.version, 'delivery', v_delivery, 'body', postern._user_json(known.id));
 end
 $$;
 
-comment on function postern._sign_up_again(auth.settings, auth.users, text, jsonb) is
-'The answer to a sign-up with an address or number that has an account: a made-up user when it is confirmed, the stored one when it is not (contract core.md 3.3, 3.4).
+comment on function postern._sign_up_again(auth.settings, auth.users, text, jsonb, text, text, postern.envelope, text) is
+'The answer to a sign-up with an address or number that has an account: a made-up user when it is confirmed; when it is not, the stored one, to whom the confirmation is sent again (contract core.md 3.3, 3.4).
 Called by: postern.sign_up.
-Refuses: user_already_exists (422) - accounts are confirmed at once.';
+Refuses: user_already_exists (422) - accounts are confirmed at once; over_email_send_rate_limit (429).';
 
 create or replace function postern._check_channel(channel text)
 returns void

@@ -65,7 +65,12 @@ create or replace function postern.update_user(
     nonce text default null,
     data jsonb default null,
     app_metadata jsonb default null,
-    channel text default null)
+    channel text default null,
+    nonce_hmacs bytea[] default '{}',
+    code_challenge text default null,
+    code_challenge_method text default null,
+    envelope postern.envelope default null,
+    second_envelope postern.envelope default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -77,6 +82,7 @@ declare
     v_session auth.sessions;
     v_email text;
     v_phone text;
+    v_delivery json;
 begin
     select * into strict v_settings from auth.settings;
     if v_refused is null and (update_user.caller).limiter_key is not null then
@@ -123,10 +129,12 @@ begin
 
         if password_hash is not null then
             perform postern._check_new_password(
-                v_settings, v_user, v_session, compared_digest, is_same_password, is_current_password, nonce);
+                v_settings, v_user, v_session, compared_digest, is_same_password, is_current_password, nonce, nonce_hmacs);
             perform postern._set_password(v_user.id, password_hash, v_session.id);
             perform postern._add_email_identity_for_password(v_settings, v_user);
             perform postern._audit_user('user_updated_password', 'user', v_user.id);
+            perform postern._notify(
+                'password_changed_notification', v_user.email, v_user.id, (update_user.caller).request_id);
         end if;
         if data is not null then
             update auth.users u
@@ -139,21 +147,24 @@ begin
             where u.id = v_user.id;
         end if;
         if v_email is not null then
-            perform postern._change_email(v_settings, v_user, v_email);
+            perform postern._check_code_challenge(code_challenge, code_challenge_method);
+            perform postern._change_email(v_settings, v_user, v_email, code_challenge, code_challenge_method, envelope,
+                second_envelope, (update_user.caller).request_id);
         end if;
         if v_phone is not null then
-            perform postern._change_phone(v_settings, v_user, v_phone);
+            v_delivery := postern._change_phone(
+                v_settings, v_user, v_phone, coalesce(nullif(channel, ''), 'sms'), envelope, (update_user.caller).request_id);
         end if;
 
         perform postern._audit_user('user_modified', 'user', v_user.id);
-        return json_build_object('v', v_settings.version, 'body', case when v_user.confirmed_at is null
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', case when v_user.confirmed_at is null
             then postern._user_json_as(v_user.id, 'confirmed') else postern._user_json(v_user.id) end);
     {{ template "handler" "Error updating user" }}
     end;
 end
 $$;
 
-comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text) is
+comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope) is
 'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with.
 Called by: PUT /user.
 Refuses: user_not_found, session_not_found, user_banned (403); validation_failed, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
@@ -208,7 +219,8 @@ create or replace function postern._check_new_password(
     compared_digest text,
     is_same_password boolean,
     is_current_password boolean,
-    nonce text)
+    nonce text,
+    nonce_hmacs bytea[])
 returns void
 language plpgsql
 as $$
@@ -227,8 +239,16 @@ begin
         if coalesce(nonce, '') = '' then
             perform postern._refuse(400, 'reauthentication_needed', 'Password update requires reauthentication');
         end if;
-        -- No code can be pending: nothing sends one yet.
-        perform postern._refuse(422, 'reauthentication_not_valid', 'Nonce has expired or is invalid');
+        if coalesce(known.reauthentication_token, '') = ''
+            or known.reauthentication_sent_at + make_interval(secs => settings.mailer_otp_exp) < now()
+            or known.reauthentication_token <> all (array(
+                select postern._code_digest(lower(coalesce(nullif(known.email, ''), known.phone)), h.hmac)
+                from unnest(nonce_hmacs) h (hmac)))
+        then
+            perform postern._refuse(422, 'reauthentication_not_valid', 'Nonce has expired or is invalid');
+        end if;
+        update auth.users u set reauthentication_token = '' where u.id = known.id;
+        delete from auth.one_time_tokens o where o.user_id = known.id and o.token_type = 'reauthentication_token';
     end if;
 
     if settings.security_update_password_require_current_password and v_has_password
@@ -249,7 +269,7 @@ begin
 end
 $$;
 
-comment on function postern._check_new_password(auth.settings, auth.users, auth.sessions, text, boolean, boolean, text) is
+comment on function postern._check_new_password(auth.settings, auth.users, auth.sessions, text, boolean, boolean, text, bytea[]) is
 'Whether a user may set this password now (contract core.md 6.4).
 Called by: postern.update_user.
 Refuses: conflict (409); reauthentication_needed, current_password_required, current_password_invalid (400); reauthentication_not_valid, same_password (422).';
@@ -284,7 +304,15 @@ comment on function postern._add_email_identity_for_password(auth.settings, auth
 Called by: postern.update_user, postern.admin_update_user.
 Refuses: never.';
 
-create or replace function postern._change_email(settings auth.settings, known auth.users, new_email text)
+create or replace function postern._change_email(
+    settings auth.settings,
+    known auth.users,
+    new_email text,
+    challenge text,
+    challenge_method text,
+    envelope postern.envelope,
+    second_envelope postern.envelope,
+    request_id text)
 returns void
 language plpgsql
 as $$
@@ -297,21 +325,25 @@ begin
         perform postern._set_identity(known.id, 'email', jsonb_build_object(
             'email', new_email, 'email_verified', true, 'phone_verified', false));
     else
-        update auth.users u
-        set email_change = new_email, email_change_token_new = '', email_change_token_current = '',
-            email_change_confirm_status = 0, updated_at = now()
-        where u.id = known.id;
+        perform postern._mail_email_change(
+            settings, known, new_email, challenge, challenge_method, envelope, second_envelope, request_id);
     end if;
 end
 $$;
 
-comment on function postern._change_email(auth.settings, auth.users, text) is
-'Applies a new address at once for an anonymous user where addresses need no confirmation, else notes it as pending (contract core.md 6.5).
+comment on function postern._change_email(auth.settings, auth.users, text, text, text, postern.envelope, postern.envelope, text) is
+'Applies a new address at once for an anonymous user where addresses need no confirmation, else mails what confirms it (contract core.md 6.5).
 Called by: postern.update_user.
-Refuses: never; a unique violation reaches the caller.';
+Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400); a unique violation reaches the caller.';
 
-create or replace function postern._change_phone(settings auth.settings, known auth.users, new_phone text)
-returns void
+create or replace function postern._change_phone(
+    settings auth.settings,
+    known auth.users,
+    new_phone text,
+    channel text,
+    envelope postern.envelope,
+    request_id text)
+returns json
 language plpgsql
 as $$
 begin
@@ -322,15 +354,17 @@ begin
         where u.id = known.id;
         perform postern._set_identity(known.id, 'phone', jsonb_build_object(
             'phone', new_phone, 'phone_verified', true, 'email_verified', false));
-    else
-        update auth.users u
-        set phone_change = new_phone, phone_change_token = '', updated_at = now()
-        where u.id = known.id;
+        perform postern._notify_phone_change(known, new_phone, request_id);
+        return null;
     end if;
+    update auth.users u
+    set phone_change = new_phone, phone_change_token = '', updated_at = now()
+    where u.id = known.id;
+    return postern._text_code(settings, known, 'phone_change_token', new_phone, channel, envelope, request_id);
 end
 $$;
 
-comment on function postern._change_phone(auth.settings, auth.users, text) is
-'Applies a new number at once where numbers need no confirmation, else notes it as pending (contract core.md 6.6).
+comment on function postern._change_phone(auth.settings, auth.users, text, text, postern.envelope, text) is
+'Applies a new number at once where numbers need no confirmation, else texts the code that confirms it (contract core.md 6.6). Returns what the gateway needs for the first attempt.
 Called by: postern.update_user.
-Refuses: never; a unique violation reaches the caller.';
+Refuses: over_sms_send_rate_limit (429); a unique violation reaches the caller.';

@@ -194,7 +194,9 @@ func TestDownGivesSupabaseAuthItsRowsBack(t *testing.T) {
 		t.Fatalf("only %d tables in the fixture", len(tables))
 	}
 	for _, table := range tables {
-		rows := `select coalesce(string_agg(t::text, e'\n' order by t::text), '') from ` + table + ` t`
+		// Mailed codes and links do not go back (DESIGN 8).
+		rows := `select coalesce(string_agg(r, e'\n' order by r), '') from ` + table + ` t,
+			lateral (select (to_jsonb(t) - '{token_hash,recovery_token}'::text[])::text) s (r)`
 		if got, want := after.one(rows), before.one(rows); got != want {
 			t.Errorf("%s differs:\n%s\nwant\n%s", table, got, want)
 		}

@@ -8,10 +8,10 @@ create temp view functions as
            p.proname as name,
            p.proname like E'\\_%' as is_helper,
            p.prorettype = 'trigger'::regtype as is_trigger,
-           -- Only for the owner: seeds, policies tried by hand, handing back.
+           -- Only for the owner: seeds, policies tried by hand, handing back, forgiving.
            p.proname in (
                'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-               'hand_back_sessions', 'clear_one_time_tokens') as is_owners,
+               'hand_back_sessions', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock') as is_owners,
            l.lanname as language,
            p.prosecdef as is_definer,
            p.prosrc as source,
@@ -39,8 +39,8 @@ select is_empty(
     $$
         select signature from functions
          where not is_helper and not is_trigger and language <> 'plpgsql'
-           -- Makes the composite argument; inlined.
-           and name <> 'caller'
+           -- Make the composite arguments; inlined.
+           and name not in ('caller', 'envelope')
     $$,
     'public functions are PL/pgSQL: a SQL function that cannot be inlined is planned at every call');
 
@@ -48,8 +48,8 @@ select is_empty(
     $$
         select signature from functions
          where not is_helper and not is_trigger and not is_definer
-           -- caller: touches nothing. impersonate, anonymous: a definer function cannot set the role.
-           and name not in ('caller', 'impersonate', 'anonymous')
+           -- caller, envelope: touch nothing. impersonate, anonymous: a definer function cannot set the role.
+           and name not in ('caller', 'envelope', 'impersonate', 'anonymous')
     $$,
     'public functions are security definer');
 
@@ -79,7 +79,7 @@ create temp view firing as
     firing as (
         select name
           from functions
-         where source ~* '\m(insert into|update|delete from) auth\.(?!settings|rate_limits)'
+         where source ~* '\m(insert into|update|delete from) auth\.(?!settings|rate_limits|outbox)'
             or name = '_run_sql_hook'
          union
         select c.caller from calls c join firing f on f.name = c.callee
@@ -201,8 +201,8 @@ select is_empty(
 
 -- Tables
 
-select is((select count(*)::integer from tables), 26,
-    '23 tables of Supabase Auth, and settings, rate_limits, adoption');
+select is((select count(*)::integer from tables), 27,
+    '23 tables of Supabase Auth, and settings, rate_limits, adoption, outbox');
 
 select is_empty($$ select name from tables where not has_rls $$, 'every table has row level security');
 
@@ -215,7 +215,7 @@ select is_empty(
         select t.name, a.attname
           from tables t
           join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
-         where (t.name in ('settings', 'rate_limits', 'adoption')
+         where (t.name in ('settings', 'rate_limits', 'adoption', 'outbox')
                 or (t.name, a.attname) in (('refresh_tokens', 'counter')))
            and col_description(t.oid, a.attnum) is null
     $$,
@@ -312,7 +312,7 @@ select set_eq(
           from pg_class c, pg_options_to_table(c.reloptions) o
          where c.relnamespace = 'auth'::regnamespace and c.relkind = 'r' and o.option_name = 'fillfactor'
     $$,
-    array['users 80', 'sessions 70', 'refresh_tokens 70', 'rate_limits 70'],
+    array['users 80', 'sessions 70', 'refresh_tokens 70', 'rate_limits 70', 'outbox 70'],
     'room for updates in place');
 
 select is((select relpersistence from pg_class where oid = 'auth.rate_limits'::regclass), 'u'::"char",

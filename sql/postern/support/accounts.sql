@@ -39,7 +39,8 @@ begin
         provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at)
     values (
         _set_identity.user_id::text, _set_identity.user_id,
-        jsonb_build_object('sub', _set_identity.user_id) || _set_identity.identity_data,
+        jsonb_build_object('sub', _set_identity.user_id, 'email_verified', false, 'phone_verified', false)
+            || _set_identity.identity_data,
         _set_identity.provider, now(), now(), now())
     on conflict on constraint identities_provider_id_provider_unique do update
         set identity_data = i.identity_data || _set_identity.identity_data;

@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/postern-auth/postern/gateway/seal"
+)
+
+// envelope is the argument made of what is minted for one mail: its parameters begin at $n.
+func envelopeAt(n int) string {
+	return fmt.Sprintf(`postern.envelope(outbox_id => $%d, code_hmac => $%d, link_digest => $%d, sealed => $%d,
+		redirect_to => $%d, languages => $%d, link_host => $%d)`, n, n+1, n+2, n+3, n+4, n+5, n+6)
+}
+
+// sealedPart is what the database keeps sealed for a mail or SMS until it is sent.
+type sealedPart struct {
+	Code string `json:"code"`
+	Link string `json:"link,omitempty"`
+}
+
+// minted is a code and a link, and the envelope that SQL gets of them.
+type minted struct {
+	code, link string
+	envelope   []any
+}
+
+// mint makes a code and a link for a mail or SMS that SQL may decide to send. Nothing of it is remembered here: what SQL does not
+// use was never issued.
+func (s *Server) mint(q *request, digits int, isPKCE bool) (m minted, err error) {
+	id := randomUUID()
+	if m.code, err = seal.Code(digits); err != nil {
+		return m, err
+	}
+	m.link = seal.Link(isPKCE)
+	secret, err := json.Marshal(sealedPart{Code: m.code, Link: m.link})
+	if err != nil {
+		return m, fmt.Errorf("encoding a code: %w", err)
+	}
+	m.envelope = []any{
+		id, s.seal.CodeHMAC(m.code), seal.LinkDigest(m.link), s.seal.Seal(id, secret),
+		s.redirectTarget(q, q.r.URL.Query().Get("redirect_to")), text(storable(q.r.Header.Get("Accept-Language"))), text(s.linkHost(q)),
+	}
+	return m, nil
+}
+
+// mintMail is mint with the settings for mail.
+func (s *Server) mintMail(q *request, challenge string) (minted, error) {
+	return s.mint(q, s.policy.get().MailerOTPLength, challenge != "")
+}
+
+// mintText is mint with the settings for SMS.
+func (s *Server) mintText(q *request) (minted, error) {
+	return s.mint(q, s.policy.get().SMSOTPLength, false)
+}
+
+// redirectTarget is where a link leads: what the request asks for if it is allowed, else the site (contract core.md 8.1).
+// parameter is that of the link or the query; a header comes first.
+func (s *Server) redirectTarget(q *request, parameter string) string {
+	asked := q.r.Header.Get("redirect_to") //nolint:canonicalheader // net/http finds it in any spelling
+	if asked == "" {
+		asked = parameter
+	}
+	return storable(s.policy.get().redirects.Resolve(asked, q.r.Referer()))
+}
+
+// linkHost is the host that links of this request name instead of API_EXTERNAL_URL's (contract core.md 9.4); "" for none.
+func (s *Server) linkHost(q *request) string {
+	host := q.r.Header.Get("X-Forwarded-Host")
+	if host == "" || !slices.Contains(s.config.MailerExternalHosts, host) {
+		return ""
+	}
+	scheme := "https://"
+	if name, _, _ := strings.Cut(host, ":"); name == "localhost" && q.r.Header.Get("X-Forwarded-Proto") == "http" {
+		scheme = "http://"
+	}
+	return scheme + host
+}
+
+// actionLink is the link of a mail (contract core.md 9.4).
+func (s *Server) actionLink(host, path, token, linkType, target string) (string, error) {
+	if host == "" {
+		host = s.config.ExternalURL
+	}
+	base, err := url.Parse(host)
+	if err != nil {
+		return "", fmt.Errorf("the address that links name: %w", err)
+	}
+	if path == "" {
+		path = "/verify"
+	}
+	link, err := base.Parse(path)
+	if err != nil {
+		return "", fmt.Errorf("the path that links name: %w", err)
+	}
+	if strings.ContainsAny(target, "&=#") {
+		target = url.QueryEscape(target)
+	}
+	link.RawQuery = "token=" + url.QueryEscape(token) + "&type=" + url.QueryEscape(linkType) + "&redirect_to=" + target
+	return link.String(), nil
+}

@@ -1,0 +1,249 @@
+create or replace function postern.cleanup(batch integer default 100)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_batch integer := greatest(1, least(coalesce(batch, 100), 1000));
+    v_deleted jsonb := '{}'::jsonb;
+    v_problems jsonb := '{}'::jsonb;
+    v_part text;
+begin
+    -- One gateway at a time: the others have nothing to add.
+    if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('postern.cleanup', 0)) then
+        return json_build_object(
+            'v', (select g.version from auth.settings g), 'body', json_build_object('is_busy', true));
+    end if;
+
+    select * into strict v_settings from auth.settings;
+    -- Rows of limits come last: requests wait for them.
+    foreach v_part in array array['accounts', 'sessions', 'codes', 'factors', 'records'] loop
+        -- A trigger or foreign key of somebody's that refuses holds up its own part only.
+        begin
+            v_deleted := v_deleted || case v_part
+                when 'accounts' then postern._clean_accounts(v_settings, v_batch)
+                when 'sessions' then postern._clean_sessions(v_settings, v_batch)
+                when 'codes' then postern._clean_codes(v_settings, v_batch)
+                when 'factors' then postern._clean_factors(v_batch)
+                else postern._clean_records(v_batch) end;
+        exception when others then
+            v_problems := v_problems || jsonb_build_object(v_part, sqlstate || ': ' || sqlerrm);
+        end;
+    end loop;
+    return json_build_object('v', v_settings.version, 'body', json_build_object(
+        'is_busy', false,
+        'deleted', v_deleted,
+        'is_done', not exists (select from jsonb_each_text(v_deleted) d where d.value::integer >= v_batch),
+        'problems', v_problems));
+end
+$$;
+
+comment on function postern.cleanup(integer) is
+'Deletes what has expired (contract core.md 12.6), mails and SMS that were settled a week ago, and limits that no longer limit: at most batch rows of a kind, passing over rows that are in use. Returns how many of each, whether that was all, and what could not be deleted and why; is_busy when another call is at it.
+Called by: one gateway at a time, every 30 seconds; an administrator in psql.
+Refuses: never.';
+
+create or replace function postern._clean_accounts(settings auth.settings, batch integer)
+returns jsonb
+language plpgsql
+as $$
+declare
+    v_users integer := 0;
+begin
+    if settings.external_anonymous_users_enabled then
+        delete from auth.users u
+        where u.id in (
+            select d.id from auth.users d
+            where d.is_anonymous and d.created_at < now() - interval '30 days'
+            limit batch for update skip locked);
+        get diagnostics v_users = row_count;
+    end if;
+    return jsonb_build_object('anonymous_users', v_users);
+end
+$$;
+
+comment on function postern._clean_accounts(auth.settings, integer) is
+'Deletes anonymous users that were not converted within 30 days, where there are anonymous users at all.
+Called by: postern.cleanup.
+Refuses: errors of users'' triggers and foreign keys reach the caller.';
+
+create or replace function postern._clean_sessions(settings auth.settings, batch integer)
+returns jsonb
+language plpgsql
+as $$
+declare
+    v_tokens integer;
+    v_revoked integer;
+    v_sessions integer;
+    v_timed_out integer := 0;
+begin
+    delete from auth.refresh_tokens r
+    where r.id in (
+        select d.id from auth.refresh_tokens d
+        where d.revoked and d.updated_at < now() - interval '24 hours'
+        limit batch for update skip locked);
+    get diagnostics v_tokens = row_count;
+
+    update auth.refresh_tokens r
+    set revoked = true, updated_at = now()
+    where r.id in (
+        select d.id
+        from auth.sessions s
+        join auth.refresh_tokens d on d.session_id = s.id and not d.revoked
+        where s.not_after < now() - interval '24 hours'
+        limit batch for update of d skip locked);
+    get diagnostics v_revoked = row_count;
+
+    delete from auth.sessions s
+    where s.id in (
+        select d.id from auth.sessions d
+        where d.not_after < now() - interval '72 hours'
+        limit batch for update skip locked);
+    get diagnostics v_sessions = row_count;
+
+    if settings.sessions_timebox is not null or settings.sessions_inactivity_timeout is not null then
+        delete from auth.sessions s
+        where s.id in (
+            select d.id from auth.sessions d
+            where d.created_at < now() - settings.sessions_timebox - interval '24 hours'
+                or d.refreshed_at < (now() - settings.sessions_inactivity_timeout - interval '24 hours') at time zone 'UTC'
+                or d.refreshed_at is null and exists (
+                    select from auth.refresh_tokens t
+                    where t.session_id = d.id and not t.revoked
+                        and t.updated_at < now() - settings.sessions_inactivity_timeout - interval '24 hours')
+            limit batch for update skip locked);
+        get diagnostics v_timed_out = row_count;
+    end if;
+    return jsonb_build_object(
+        'refresh_tokens', v_tokens, 'refresh_tokens_revoked', v_revoked, 'sessions', v_sessions,
+        'timed_out_sessions', v_timed_out);
+end
+$$;
+
+comment on function postern._clean_sessions(auth.settings, integer) is
+'Deletes spent refresh tokens after a day, revokes those of sessions that ended a day ago, and deletes sessions that ended three days ago, or whose timebox or time without a refresh ended a day ago.
+Called by: postern.cleanup.
+Refuses: errors of users'' triggers and foreign keys reach the caller.';
+
+create or replace function postern._clean_codes(settings auth.settings, batch integer)
+returns jsonb
+language plpgsql
+as $$
+declare
+    v_codes integer;
+    v_flows integer;
+    v_relays integer;
+    v_states integer;
+begin
+    delete from auth.one_time_tokens o
+    where o.id in (
+        select d.id from auth.one_time_tokens d
+        where d.created_at < (now() at time zone 'UTC')
+            - make_interval(secs => greatest(settings.mailer_otp_exp, settings.sms_otp_exp))
+        limit batch for update skip locked);
+    get diagnostics v_codes = row_count;
+
+    delete from auth.saml_relay_states r
+    where r.id in (
+        select d.id from auth.saml_relay_states d
+        where d.created_at < now() - interval '24 hours'
+        limit batch for update skip locked);
+    get diagnostics v_relays = row_count;
+
+    -- A flow is needed as long as the link that it began with.
+    delete from auth.flow_state f
+    where f.id in (
+        select d.id from auth.flow_state d
+        where d.created_at < now() - greatest(
+            interval '24 hours',
+            make_interval(secs => settings.mailer_otp_exp) + settings.external_flow_state_expiry_duration)
+        limit batch for update skip locked);
+    get diagnostics v_flows = row_count;
+
+    delete from auth.oauth_client_states c
+    where c.id in (
+        select d.id from auth.oauth_client_states d
+        where d.created_at < now() - interval '24 hours'
+        limit batch for update skip locked);
+    get diagnostics v_states = row_count;
+    return jsonb_build_object(
+        'one_time_tokens', v_codes, 'flow_state', v_flows, 'saml_relay_states', v_relays,
+        'oauth_client_states', v_states);
+end
+$$;
+
+comment on function postern._clean_codes(auth.settings, integer) is
+'Deletes codes and links that have expired, and sign-ins that nobody finished within a day or the life of their link.
+Called by: postern.cleanup.
+Refuses: errors of users'' triggers and foreign keys reach the caller.';
+
+create or replace function postern._clean_factors(batch integer)
+returns jsonb
+language plpgsql
+as $$
+declare
+    v_challenges integer;
+    v_factors integer;
+    v_webauthn integer;
+begin
+    delete from auth.mfa_challenges c
+    where c.id in (
+        select d.id from auth.mfa_challenges d
+        where d.created_at < now() - interval '24 hours'
+        limit batch for update skip locked);
+    get diagnostics v_challenges = row_count;
+
+    delete from auth.mfa_factors f
+    where f.id in (
+        select d.id from auth.mfa_factors d
+        where d.status = 'unverified' and d.created_at < now() - interval '24 hours'
+        limit batch for update skip locked);
+    get diagnostics v_factors = row_count;
+
+    delete from auth.webauthn_challenges c
+    where c.id in (
+        select d.id from auth.webauthn_challenges d
+        where d.expires_at < now()
+        limit batch for update skip locked);
+    get diagnostics v_webauthn = row_count;
+    return jsonb_build_object(
+        'mfa_challenges', v_challenges, 'mfa_factors', v_factors, 'webauthn_challenges', v_webauthn);
+end
+$$;
+
+comment on function postern._clean_factors(integer) is
+'Deletes second factors that were never confirmed, and challenges that nobody will answer any more.
+Called by: postern.cleanup.
+Refuses: errors of users'' triggers and foreign keys reach the caller.';
+
+create or replace function postern._clean_records(batch integer)
+returns jsonb
+language plpgsql
+as $$
+declare
+    v_outbox integer;
+    v_limits integer;
+begin
+    delete from auth.outbox o
+    where o.id in (
+        select d.id from auth.outbox d
+        where d.state <> 'queued' and d.created_at < now() - interval '7 days'
+            and coalesce(d.sent_at, d.created_at) < now() - interval '7 days'
+        limit batch for update skip locked);
+    get diagnostics v_outbox = row_count;
+
+    delete from auth.rate_limits l
+    where (l.limiter, l.key) in (
+        select d.limiter, d.key from auth.rate_limits d
+        where d.full_at < clock_timestamp()
+        limit batch for update skip locked);
+    get diagnostics v_limits = row_count;
+    return jsonb_build_object('outbox', v_outbox, 'rate_limits', v_limits);
+end
+$$;
+
+comment on function postern._clean_records(integer) is
+'Deletes mails and SMS that were sent or given up a week ago, and buckets that are full again, which is what no row means too.
+Called by: postern.cleanup.
+Refuses: errors of users'' triggers reach the caller.';

@@ -1,0 +1,444 @@
+create or replace function postern._mail_recovery(
+    settings auth.settings,
+    known auth.users,
+    kind text,
+    link_type text,
+    challenge text,
+    challenge_method text,
+    envelope postern.envelope,
+    request_id text)
+returns void
+language plpgsql
+as $$
+declare
+    v_sent_at timestamptz;
+begin
+    perform postern._check_frequency(known.recovery_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
+    perform postern._check_mail(settings, known.email);
+    -- The row lock settles two requests at once: the second finds the first one's time.
+    select u.recovery_sent_at into v_sent_at from auth.users u where u.id = known.id for no key update;
+    perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
+
+    perform postern._start_flow(known.id, challenge, challenge_method, link_type, link_type);
+    perform postern._set_one_time_token(known.id, 'recovery_token', lower(known.email), envelope);
+    perform postern._send_mail(kind, link_type, known.email, known.id, envelope, settings.mailer_otp_exp, request_id);
+    perform postern._audit_user('user_recovery_requested', 'user', known.id);
+end
+$$;
+
+comment on function postern._mail_recovery(auth.settings, auth.users, text, text, text, text, postern.envelope, text) is
+'Mails a user a code and link of the kind recovery or magic_link.
+Called by: postern.request_recovery, postern.request_magic_link.
+Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
+
+create or replace function postern._mail_confirmation(
+    settings auth.settings,
+    known auth.users,
+    challenge text,
+    challenge_method text,
+    envelope postern.envelope,
+    request_id text,
+    flow_name text default 'email')
+returns void
+language plpgsql
+as $$
+declare
+    v_sent_at timestamptz;
+begin
+    perform postern._check_frequency(known.confirmation_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
+    perform postern._check_mail(settings, known.email);
+    select u.confirmation_sent_at into v_sent_at from auth.users u where u.id = known.id for no key update;
+    perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
+
+    perform postern._start_flow(known.id, challenge, challenge_method, flow_name, 'email/signup');
+    perform postern._set_one_time_token(known.id, 'confirmation_token', lower(known.email), envelope);
+    perform postern._send_mail('confirmation', 'signup', known.email, known.id, envelope, settings.mailer_otp_exp, request_id);
+    perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', 'email'));
+end
+$$;
+
+comment on function postern._mail_confirmation(auth.settings, auth.users, text, text, postern.envelope, text, text) is
+'Mails a user the code and link that confirm the address.
+Called by: postern.sign_up, postern.request_magic_link, postern.resend.
+Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
+
+create or replace function postern.request_recovery(
+    email text,
+    code_challenge text default null,
+    code_challenge_method text default null,
+    envelope postern.envelope default null,
+    caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_user auth.users;
+    v_refused json;
+begin
+    select * into strict v_settings from auth.settings;
+    if (request_recovery.caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, 'recover', (request_recovery.caller).limiter_key);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
+
+    begin
+        if not v_settings.external_email_enabled then
+            perform postern._refuse(400, 'email_provider_disabled', 'Email logins are disabled');
+        elsif coalesce(request_recovery.email, '') = '' then
+            perform postern._refuse(400, 'validation_failed', 'Password recovery requires an email');
+        end if;
+        perform postern._check_code_challenge(code_challenge, code_challenge_method);
+
+        v_user := postern._find_user(
+            postern._email(request_recovery.email), null,
+            coalesce(nullif((request_recovery.caller).audience, ''), v_settings.jwt_aud));
+        if v_user.id is not null then
+            perform postern._mail_recovery(
+                v_settings, v_user, 'recovery', 'recovery', code_challenge, code_challenge_method, envelope,
+                (request_recovery.caller).request_id);
+        end if;
+        return json_build_object('v', v_settings.version, 'body', json_build_object());
+    {{ template "handler" "Error sending recovery email" }}
+    end;
+end
+$$;
+
+comment on function postern.request_recovery(text, text, text, postern.envelope, postern.caller) is
+'Mails a link and code to set a new password with; an unknown address gets the same answer (contract core.md 7.4).
+Called by: POST /recover.
+Refuses: over_request_rate_limit, over_email_send_rate_limit (429); email_provider_disabled, validation_failed, email_address_not_authorized (400).';
+
+create or replace function postern.request_magic_link(
+    email text,
+    create_user boolean default true,
+    data jsonb default null,
+    code_challenge text default null,
+    code_challenge_method text default null,
+    limiter text default 'otp',
+    envelope postern.envelope default null,
+    caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_audience text;
+    v_user auth.users;
+    v_email text;
+    v_refused json;
+begin
+    select * into strict v_settings from auth.settings;
+    v_audience := coalesce(nullif((request_magic_link.caller).audience, ''), v_settings.jwt_aud);
+    if (request_magic_link.caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, limiter, (request_magic_link.caller).limiter_key);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
+
+    begin
+        perform postern._check_code_challenge(code_challenge, code_challenge_method);
+        if not create_user
+            and (postern._find_user(lower(request_magic_link.email), null, v_audience)).id is null
+        then
+            perform postern._refuse(422, 'otp_disabled', 'Signups not allowed for otp');
+        elsif not v_settings.external_email_enabled then
+            perform postern._refuse(422, 'email_provider_disabled', 'Email logins are disabled');
+        elsif not v_settings.external_email_magic_link_enabled then
+            perform postern._refuse(422, 'email_provider_disabled', 'Login with magic link is disabled');
+        elsif coalesce(request_magic_link.email, '') = '' then
+            perform postern._refuse(422, 'validation_failed', 'Password recovery requires an email');
+        end if;
+        v_email := postern._email(request_magic_link.email);
+
+        v_user := postern._find_user(v_email, null, v_audience);
+        if v_user.id is null then
+            if v_settings.disable_signup then
+                perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
+            end if;
+            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data);
+            if v_settings.mailer_autoconfirm then
+                perform postern._confirm_email(v_user.id);
+                perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', 'email'));
+                select u.* into v_user from auth.users u where u.id = v_user.id;
+            end if;
+        end if;
+
+        if v_user.email_confirmed_at is null and not v_settings.mailer_autoconfirm then
+            perform postern._mail_confirmation(
+                v_settings, v_user, code_challenge, code_challenge_method, envelope, (request_magic_link.caller).request_id);
+        else
+            perform postern._mail_recovery(
+                v_settings, v_user, 'magic_link', 'magiclink', code_challenge, code_challenge_method, envelope,
+                (request_magic_link.caller).request_id);
+        end if;
+        return json_build_object('v', v_settings.version, 'body', json_build_object());
+    {{ template "handler" "Error sending magic link email" }}
+    end;
+end
+$$;
+
+comment on function postern.request_magic_link(text, boolean, jsonb, text, text, text, postern.envelope, postern.caller) is
+'Mails a link and code to sign in with; creates the account when the address is new and create_user allows it (contract core.md 7.5).
+Called by: POST /otp with an email (limiter otp), POST /magiclink (limiter magic_link).
+Refuses: over_request_rate_limit, over_email_send_rate_limit (429); otp_disabled, signup_disabled, email_provider_disabled (422); validation_failed, email_address_not_authorized (400).';
+
+create or replace function postern._create_unconfirmed(
+    settings auth.settings,
+    audience text,
+    email text,
+    phone text,
+    encrypted_password text,
+    data jsonb,
+    is_updated_next boolean default false)
+returns auth.users
+language plpgsql
+as $$
+declare
+    v_user auth.users;
+    v_user_id uuid := gen_random_uuid();
+    v_provider text := case when email is null then 'phone' else 'email' end;
+    v_facts jsonb := jsonb_build_object('sub', v_user_id, 'email_verified', false, 'phone_verified', false)
+        || case when email is null then '{}' else jsonb_build_object('email', email) end;
+begin
+    begin
+        perform postern._insert_user(
+            v_user_id, audience, trim(settings.jwt_default_group_name), email, phone, encrypted_password,
+            jsonb_build_object('provider', v_provider, 'providers', jsonb_build_array(v_provider)), coalesce(data, '{}'));
+    exception when unique_violation then
+        -- Settles two requests with one new address: the second goes on with the first one's account.
+        v_user := postern._find_user(email, phone, audience);
+        if v_user.id is null then
+            raise;
+        end if;
+        return v_user;
+    end;
+    perform postern._set_identity(v_user_id, v_provider, coalesce(data, '{}') || v_facts);
+    if is_updated_next then
+        select u.* into v_user from auth.users u where u.id = v_user_id;
+        v_user.raw_user_meta_data := postern._merge_metadata(v_user.raw_user_meta_data, v_facts);
+        return v_user;
+    end if;
+    update auth.users u
+    set raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, v_facts)
+    where u.id = v_user_id
+    returning u.* into v_user;
+    return v_user;
+end
+$$;
+
+comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb, boolean) is
+'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile. is_updated_next: the caller stores the metadata in the update that it makes anyway.
+Called by: functions that register by a code.
+Refuses: errors of users'' triggers reach the caller.';
+
+create or replace function postern._confirm_email(owner_id uuid)
+returns void
+language plpgsql
+as $$
+begin
+    update auth.users u
+    set email_confirmed_at = coalesce(u.email_confirmed_at, now()), confirmation_token = '', is_anonymous = false,
+        raw_user_meta_data = case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end || '{"email_verified": true}',
+        updated_at = now()
+    where u.id = owner_id;
+    delete from auth.one_time_tokens o where o.user_id = owner_id;
+end
+$$;
+
+comment on function postern._confirm_email(uuid) is
+'Confirms the address of an account; pending codes and links are void.
+Called by: verification, and registration by a code where addresses need no confirmation.
+Refuses: never.';
+
+create or replace function postern.resend(
+    type text,
+    email text default null,
+    phone text default null,
+    code_challenge text default null,
+    code_challenge_method text default null,
+    envelope postern.envelope default null,
+    second_envelope postern.envelope default null,
+    caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_has_email boolean := coalesce(resend.email, '') <> '';
+    v_has_phone boolean := coalesce(resend.phone, '') <> '';
+    v_user auth.users;
+    v_delivery json;
+    v_refused json;
+begin
+    select * into strict v_settings from auth.settings;
+    if (resend.caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, 'resend', (resend.caller).limiter_key);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
+
+    begin
+        if coalesce(resend.type, '') not in ('signup', 'email_change', 'sms', 'phone_change') then
+            perform postern._refuse(400, 'validation_failed',
+                'Missing one of these types: signup, email_change, sms, phone_change');
+        end if;
+        if resend.type in ('signup', 'email_change') then
+            perform postern._check_code_challenge(code_challenge, code_challenge_method);
+        end if;
+        if resend.type = 'signup' and not v_has_email then
+            perform postern._refuse(400, 'validation_failed', 'Type provided requires an email address');
+        elsif resend.type = 'sms' and not v_has_phone then
+            perform postern._refuse(400, 'validation_failed', 'Type provided requires a phone number');
+        elsif v_has_email and v_has_phone then
+            perform postern._refuse(400, 'validation_failed', 'Only an email address or phone number should be provided.');
+        elsif v_has_email and not v_settings.external_email_enabled then
+            perform postern._refuse(400, 'email_provider_disabled', 'Email logins are disabled');
+        elsif v_has_phone and not v_settings.external_phone_enabled then
+            perform postern._refuse(400, 'phone_provider_disabled', 'Phone logins are disabled');
+        elsif not v_has_email and not v_has_phone then
+            perform postern._refuse(400, 'validation_failed', 'Missing email address or phone number');
+        end if;
+
+        v_user := postern._find_user(
+            case when v_has_email then postern._email(resend.email) end,
+            case when v_has_phone then postern._phone(resend.phone) end,
+            coalesce(nullif((resend.caller).audience, ''), v_settings.jwt_aud));
+        if v_user.id is not null then
+            if resend.type = 'signup' and v_user.email_confirmed_at is null then
+                perform postern._mail_confirmation(
+                    v_settings, v_user, code_challenge, code_challenge_method, envelope, (resend.caller).request_id, 'email/signup');
+            elsif resend.type = 'email_change' and v_user.email_change <> '' then
+                perform postern._mail_email_change(
+                    v_settings, v_user, v_user.email_change, code_challenge, code_challenge_method, envelope, second_envelope,
+                    (resend.caller).request_id);
+            elsif resend.type = 'sms' and v_user.phone_confirmed_at is null then
+                v_delivery := postern._text_code(v_settings, v_user, 'confirmation_token', v_user.phone, 'sms', envelope,
+                    (resend.caller).request_id);
+                perform postern._audit_user('user_recovery_requested', 'user', v_user.id);
+            elsif resend.type = 'phone_change' and v_user.phone_change <> '' then
+                v_delivery := postern._text_code(v_settings, v_user, 'phone_change_token', v_user.phone_change, 'sms', envelope,
+                    (resend.caller).request_id);
+            end if;
+        end if;
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body',
+            case when (v_delivery ->> 'is_test')::boolean
+                then json_build_object('message_id', 'test-otp') else json_build_object() end);
+    {{ template "handler" "Error sending confirmation email" }}
+    end;
+end
+$$;
+
+comment on function postern.resend(text, text, text, text, text, postern.envelope, postern.envelope, postern.caller) is
+'Sends a confirmation or a change of address again, with fresh codes; unknown or confirmed addresses get the same answer (contract core.md 7.6).
+Called by: POST /resend.
+Refuses: over_request_rate_limit, over_email_send_rate_limit (429); validation_failed, email_provider_disabled, phone_provider_disabled, email_address_not_authorized (400).';
+
+create or replace function postern._mail_email_change(
+    settings auth.settings,
+    known auth.users,
+    new_email text,
+    challenge text,
+    challenge_method text,
+    envelope postern.envelope,
+    second_envelope postern.envelope,
+    request_id text)
+returns void
+language plpgsql
+as $$
+declare
+    v_secure boolean := settings.mailer_secure_email_change_enabled and coalesce(known.email, '') <> '';
+    v_more jsonb := jsonb_build_object('new_email', new_email);
+    v_sent_at timestamptz;
+begin
+    perform postern._check_frequency(known.email_change_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
+    perform postern._check_mail(settings, new_email);
+    if v_secure and settings.external_email_authorized_addresses <> '{}' then
+        perform postern._check_authorized(settings, known.email);
+    end if;
+    select u.email_change_sent_at into v_sent_at from auth.users u where u.id = known.id for no key update;
+    perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
+
+    update auth.users u
+    set email_change = new_email, email_change_confirm_status = 0, email_change_token_current = ''
+    where u.id = known.id;
+    perform postern._start_flow(known.id, challenge, challenge_method, 'email_change', 'email_change');
+    perform postern._set_one_time_token(known.id, 'email_change_token_new', lower(new_email), envelope);
+    perform postern._send_mail('email_change', 'email_change', new_email, known.id, envelope, settings.mailer_otp_exp,
+        request_id, v_more || jsonb_build_object('sending_to', new_email));
+    if v_secure then
+        perform postern._set_one_time_token(known.id, 'email_change_token_current', lower(known.email), second_envelope);
+        perform postern._send_mail('email_change', 'email_change', known.email, known.id, second_envelope,
+            settings.mailer_otp_exp, request_id, v_more || jsonb_build_object('sending_to', known.email));
+    end if;
+end
+$$;
+
+comment on function postern._mail_email_change(auth.settings, auth.users, text, text, text, postern.envelope, postern.envelope, text) is
+'Notes a pending address and mails its codes: to the new address, and to the present one where both have to confirm (contract core.md 6.5).
+Called by: postern.update_user, postern.resend.
+Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
+
+create or replace function postern.reauthenticate(
+    envelope postern.envelope default null,
+    caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_user auth.users;
+    v_delivery json;
+    v_refused json := postern._check_user(reauthenticate.caller);
+begin
+    if v_refused is not null then
+        return v_refused;
+    end if;
+    select * into strict v_settings from auth.settings;
+
+    begin
+        select u.* into strict v_user from auth.users u where u.id = (reauthenticate.caller).user_id;
+        if coalesce(v_user.email, '') = '' and coalesce(v_user.phone, '') = '' then
+            perform postern._refuse(400, 'validation_failed',
+                'Reauthentication requires the user to have an email or a phone number');
+        elsif coalesce(v_user.email, '') <> '' and v_user.email_confirmed_at is null then
+            perform postern._refuse(422, 'email_not_confirmed', 'Please verify your email first.');
+        elsif coalesce(v_user.email, '') = '' and v_user.phone_confirmed_at is null then
+            perform postern._refuse(422, 'phone_not_confirmed', 'Please verify your phone first.');
+        end if;
+
+        if coalesce(v_user.email, '') = '' then
+            v_delivery := postern._text_code(v_settings, v_user, 'reauthentication_token', v_user.phone, 'sms', envelope,
+                (reauthenticate.caller).request_id);
+            perform postern._audit_user('user_reauthenticate_requested', 'user', v_user.id);
+            return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object());
+        end if;
+        perform postern._check_frequency(
+            v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');
+        perform postern._check_mail(v_settings, v_user.email);
+        -- The row lock settles two requests at once: the second finds the first one's time.
+        select u.* into strict v_user from auth.users u where u.id = v_user.id for no key update;
+        perform postern._check_frequency(
+            v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');
+        perform postern._set_one_time_token(v_user.id, 'reauthentication_token', lower(v_user.email), envelope);
+        perform postern._send_mail('reauthentication', '', v_user.email, v_user.id, envelope, v_settings.mailer_otp_exp,
+            (reauthenticate.caller).request_id);
+        perform postern._audit_user('user_reauthenticate_requested', 'user', v_user.id);
+        return json_build_object('v', v_settings.version, 'body', json_build_object());
+    {{ template "handler" "Error sending reauthentication email" }}
+    end;
+end
+$$;
+
+comment on function postern.reauthenticate(postern.envelope, postern.caller) is
+'Mails the caller a code that a change of password asks for (contract core.md 6.7).
+Called by: GET /reauthenticate.
+Refuses: user_not_found, session_not_found, user_banned (403); validation_failed, email_address_not_authorized (400); email_not_confirmed, phone_not_confirmed (422); over_email_send_rate_limit (429).';

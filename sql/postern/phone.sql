@@ -1,0 +1,296 @@
+create or replace function postern._text_code(
+    settings auth.settings,
+    known auth.users,
+    purpose auth.one_time_token_type,
+    phone text,
+    channel text,
+    envelope postern.envelope,
+    request_id text,
+    is_new boolean default false)
+returns json
+language plpgsql
+as $$
+declare
+    v_kind text := case purpose
+        when 'phone_change_token' then 'phone_change' when 'reauthentication_token' then 'reauthentication'
+        else 'confirmation' end;
+    v_sent_at timestamptz := postern._sent_at(known, purpose);
+    v_retry integer;
+    v_user json;
+begin
+    perform postern._check_frequency(v_sent_at, settings.sms_max_frequency, 'over_sms_send_rate_limit');
+    if (envelope).outbox_id is null then
+        return null; -- the gateway of the previous release, which texts nothing
+    elsif postern._test_code(settings, phone) is not null then
+        perform postern._set_one_time_token(known.id, purpose, phone, envelope);
+        return json_build_object('kind', v_kind, 'is_test', true);
+    end if;
+    if not settings.sms_autoconfirm then
+        v_retry := postern._take_quota('sms', settings.rate_limit_sms_sent);
+        if v_retry is not null then
+            perform postern._refuse(429, 'over_sms_send_rate_limit', 'SMS rate limit exceeded', retry_after => v_retry);
+        end if;
+    end if;
+
+    v_user := postern._user_json(known.id);
+    perform postern._set_one_time_token(known.id, purpose, phone, envelope);
+    -- Leased to the gateway that asked: it makes the first attempt before it answers. If it dies, another one sends.
+    insert into auth.outbox (
+        id, channel, kind, recipient, user_id, payload, sealed, attempts, leased_by, next_attempt_at, expires_at, request_id)
+    values (
+        (envelope).outbox_id, 'sms', v_kind, phone, known.id,
+        jsonb_build_object('purpose', purpose, 'channel', channel, 'sent_before', v_sent_at, 'is_new', is_new),
+        (envelope).sealed, 1, (envelope).outbox_id::text, now() + interval '60 seconds',
+        now() + make_interval(secs => settings.sms_otp_exp), _text_code.request_id);
+    return json_build_object(
+        'kind', v_kind, 'is_test', false, 'outbox_id', (envelope).outbox_id, 'phone', phone, 'channel', channel,
+        'user', v_user);
+end
+$$;
+
+comment on function postern._text_code(auth.settings, auth.users, auth.one_time_token_type, text, text, postern.envelope, text, boolean) is
+'Stores a code for a number and queues its SMS, leased to the gateway that asked; nothing is sent to numbers with a fixed code (contract mfa-hooks.md 4.1). Returns what the gateway needs for the first attempt.
+Called by: every function that texts.
+Refuses: over_sms_send_rate_limit (429).';
+
+create or replace function postern._test_code(settings auth.settings, phone text)
+returns text
+language sql stable
+as $$
+    select case when coalesce(settings.sms_test_otp_valid_until, 'infinity') > now()
+        then settings.sms_test_otp ->> phone end
+$$;
+
+comment on function postern._test_code(auth.settings, text) is
+'The fixed code of a test number, null for others (contract mfa-hooks.md 4.5).
+Called by: postern._text_code, verification.
+Refuses: never.';
+
+create or replace function postern.take_back_sms(outbox_id uuid)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_row auth.outbox;
+begin
+    delete from auth.outbox o
+    where o.id = take_back_sms.outbox_id and o.leased_by = take_back_sms.outbox_id::text and o.state = 'queued'
+    returning o.* into v_row;
+    if found then
+        delete from auth.users u
+        where u.id = v_row.user_id and (v_row.payload ->> 'is_new')::boolean and u.confirmed_at is null
+            and not exists (select from auth.sessions s where s.user_id = u.id);
+        update auth.users u
+        set confirmation_token = case v_row.kind when 'confirmation' then '' else u.confirmation_token end,
+            confirmation_sent_at = case v_row.kind
+                when 'confirmation' then (v_row.payload ->> 'sent_before')::timestamptz else u.confirmation_sent_at end,
+            phone_change = case v_row.kind when 'phone_change' then '' else u.phone_change end,
+            phone_change_token = case v_row.kind when 'phone_change' then '' else u.phone_change_token end,
+            phone_change_sent_at = case v_row.kind
+                when 'phone_change' then (v_row.payload ->> 'sent_before')::timestamptz else u.phone_change_sent_at end,
+            reauthentication_token = case v_row.kind when 'reauthentication' then '' else u.reauthentication_token end,
+            reauthentication_sent_at = case v_row.kind
+                when 'reauthentication' then (v_row.payload ->> 'sent_before')::timestamptz else u.reauthentication_sent_at end
+        where u.id = v_row.user_id;
+        delete from auth.one_time_tokens t
+        where t.user_id = v_row.user_id and t.token_type = (v_row.payload ->> 'purpose')::auth.one_time_token_type;
+    end if;
+    return json_build_object('v', (select g.version from auth.settings g));
+end
+$$;
+
+comment on function postern.take_back_sms(uuid) is
+'Undoes what a request wrote whose SMS was refused: the code, the time it was sent, and the account if the request made it (DESIGN 9).
+Called by: the gateway, when provider or hook refuse its first attempt.
+Refuses: never; a row that somebody else has claimed meanwhile is left alone.';
+
+create or replace function postern.request_sms(
+    phone text,
+    create_user boolean default true,
+    data jsonb default null,
+    channel text default null,
+    code_challenge text default null,
+    code_challenge_method text default null,
+    envelope postern.envelope default null,
+    caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_settings auth.settings;
+    v_audience text;
+    v_user auth.users;
+    v_phone text;
+    v_was_confirmed boolean;
+    v_is_new boolean := false;
+    v_delivery json;
+    v_refused json;
+begin
+    select * into strict v_settings from auth.settings;
+    v_audience := coalesce(nullif((request_sms.caller).audience, ''), v_settings.jwt_aud);
+    if (request_sms.caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, 'otp', (request_sms.caller).limiter_key);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
+
+    begin
+        perform postern._check_code_challenge(code_challenge, code_challenge_method);
+        v_user := postern._find_user(null, postern._phone_digits(request_sms.phone), v_audience);
+        if not create_user and v_user.id is null then
+            perform postern._refuse(422, 'otp_disabled', 'Signups not allowed for otp');
+        elsif not v_settings.external_phone_enabled then
+            perform postern._refuse(400, 'phone_provider_disabled', 'Unsupported phone provider');
+        end if;
+        v_phone := postern._phone(request_sms.phone);
+        perform postern._check_channel(channel);
+
+        v_was_confirmed := v_user.phone_confirmed_at is not null;
+        if v_user.id is null then
+            if v_settings.disable_signup then
+                perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
+            end if;
+            v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data);
+            v_is_new := true;
+            if v_settings.sms_autoconfirm then
+                update auth.users u set phone_confirmed_at = now() where u.id = v_user.id;
+            end if;
+        end if;
+
+        v_delivery := postern._text_code(
+            v_settings, v_user, 'confirmation_token', v_phone, coalesce(nullif(channel, ''), 'sms'), envelope,
+            (request_sms.caller).request_id, v_is_new and not v_settings.sms_autoconfirm);
+        if v_was_confirmed then
+            perform postern._audit_user('user_recovery_requested', 'user', v_user.id,
+                json_build_object('channel', coalesce(nullif(channel, ''), 'sms')));
+        else
+            perform postern._audit_user('user_confirmation_requested', 'user', v_user.id, json_build_object('provider', 'phone'));
+        end if;
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body',
+            case when v_was_confirmed and (v_delivery ->> 'is_test')::boolean
+                then json_build_object('message_id', 'test-otp') else json_build_object() end);
+    {{ template "handler" "Error sending sms" }}
+    end;
+end
+$$;
+
+comment on function postern.request_sms(text, boolean, jsonb, text, text, text, postern.envelope, postern.caller) is
+'Texts a code to sign in with; creates the account when the number is new and create_user allows it (contract core.md 7.5).
+Called by: POST /otp with a phone.
+Refuses: over_request_rate_limit, over_sms_send_rate_limit (429); otp_disabled, signup_disabled (422); phone_provider_disabled, validation_failed (400).';
+
+create or replace function postern._find_phone_code(
+    settings auth.settings,
+    type text,
+    phone text,
+    code_hmacs bytea[],
+    test_code text,
+    audience text,
+    out owner_id uuid,
+    out purpose auth.one_time_token_type,
+    out sent_at timestamptz,
+    out banned_until timestamptz)
+returns record
+language plpgsql
+as $$
+declare
+    v_digests text[] := array(select postern._code_digest(phone, h.hmac) from unnest(code_hmacs) h (hmac));
+    v_user auth.users;
+    v_stored text;
+begin
+    if type = 'sms' then
+        v_user := postern._find_user(null, phone, audience);
+        purpose := 'confirmation_token';
+    elsif type = 'phone_change' then
+        select u.* into v_user
+        from auth.users u
+        where u.phone_change = _find_phone_code.phone and u.aud = _find_phone_code.audience
+            and u.instance_id = '00000000-0000-0000-0000-000000000000'
+        order by u.phone_change_sent_at desc nulls last
+        limit 1;
+        purpose := 'phone_change_token';
+    end if;
+    if v_user.id is null then
+        return;
+    end if;
+
+    -- The row lock makes a second use of the code wait for the first one.
+    perform from auth.users u where u.id = v_user.id for no key update;
+    select u.* into v_user from auth.users u where u.id = v_user.id;
+    v_stored := case purpose when 'confirmation_token' then v_user.confirmation_token else v_user.phone_change_token end;
+    banned_until := v_user.banned_until;
+    if test_code = postern._test_code(settings, phone) then
+        owner_id := v_user.id;
+        sent_at := now();
+    elsif v_stored <> '' and v_stored = any (v_digests) then
+        owner_id := v_user.id;
+        sent_at := postern._sent_at(v_user, purpose);
+    end if;
+end
+$$;
+
+comment on function postern._find_phone_code(auth.settings, text, text, bytea[], text, text) is
+'Whose texted code it is and for what, with the user''s row locked; null when it is nobody''s. test_code is the plain code, which the gateway passes for test numbers only.
+Called by: postern.verify_one_time_token.
+Refuses: never.';
+
+create or replace function postern._consume_phone_token(
+    owner_id uuid,
+    purpose auth.one_time_token_type,
+    request_id text)
+returns void
+language plpgsql
+as $$
+declare
+    v_user auth.users;
+begin
+    select u.* into strict v_user from auth.users u where u.id = owner_id;
+    delete from auth.one_time_tokens o where o.user_id = owner_id;
+    if purpose = 'confirmation_token' then
+        update auth.users u
+        set confirmation_token = '', phone_confirmed_at = now(), is_anonymous = false, updated_at = now()
+        where u.id = owner_id;
+        perform postern._sync_providers(owner_id);
+        perform postern._audit_user('user_signedup', 'team', owner_id, json_build_object('provider', 'phone'));
+        return;
+    end if;
+
+    begin
+        update auth.users u
+        set phone = u.phone_change, phone_change = '', phone_change_token = '', phone_confirmed_at = now(),
+            is_anonymous = false, updated_at = now()
+        where u.id = owner_id;
+    exception when unique_violation then
+        perform postern._refuse(422, 'phone_exists', 'A user with this phone number has already been registered');
+    end;
+    perform postern._set_identity(owner_id, 'phone', jsonb_build_object('phone', v_user.phone_change, 'phone_verified', true));
+    perform postern._sync_providers(owner_id);
+    perform postern._audit_user('user_modified', 'user', owner_id);
+    perform postern._notify_phone_change(v_user, v_user.phone_change, request_id);
+end
+$$;
+
+comment on function postern._consume_phone_token(uuid, auth.one_time_token_type, text) is
+'Does what a verified texted code stands for and voids it (contract core.md 7.8).
+Called by: postern.verify_one_time_token.
+Refuses: phone_exists (422) - somebody else took the number meanwhile.';
+
+create or replace function postern._notify_phone_change(known auth.users, new_phone text, request_id text)
+returns void
+language plpgsql
+as $$
+begin
+    if known.phone <> '' then
+        perform postern._notify('phone_changed_notification', known.email, known.id, request_id,
+            jsonb_build_object('old_phone', known.phone, 'phone', new_phone));
+    end if;
+end
+$$;
+
+comment on function postern._notify_phone_change(auth.users, text, text) is
+'Tells the user, as known before the change, of a new number in place of an old one (contract core.md 9.1).
+Called by: postern._consume_phone_token, postern._change_phone.
+Refuses: never.';

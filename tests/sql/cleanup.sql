@@ -1,0 +1,126 @@
+-- postern.cleanup: what has expired goes, in small batches (contract core.md 12.6).
+begin;
+select plan(32);
+\ir support.psql
+-- cleaned() runs it and lists what it deleted.
+create function pg_temp.cleaned(batch integer default 100) returns text language sql as $$
+    select coalesce((
+        select string_agg(d.key || ' ' || d.value, ', ' order by d.key)
+        from json_each_text(postern.cleanup(batch) #> '{body,deleted}') d where d.value <> '0'), 'nothing')
+$$;
+create function pg_temp.age(tbl text, cond text, col text, age interval) returns void language plpgsql security definer as $$
+begin
+    execute format('update auth.%I set %I = now() - %L::interval where %s', tbl, col, age, cond);
+end
+$$;
+select pg_temp.account('ada@example.com') as ada \gset
+set local session authorization postern_gateway;
+
+select is(pg_temp.cleaned(), 'nothing', 'nothing to delete');
+select is(postern.cleanup() #>> '{body,is_done}', 'true', 'so it is done');
+
+-- Sessions and tokens
+select pg_temp.signed_in(:'ada') as session \gset
+select is(pg_temp.cleaned(), 'nothing', 'a session stays');
+select pg_temp.age('sessions', 'true', 'not_after', '23 h') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'one that ended less than a day ago too');
+select pg_temp.age('sessions', 'true', 'not_after', '25 h') \g /dev/null
+select is(pg_temp.cleaned(), 'refresh_tokens_revoked 1', 'after a day its token is revoked');
+select is(pg_temp.cleaned(), 'nothing', 'once');
+select pg_temp.age('refresh_tokens', 'true', 'updated_at', '25 h') \g /dev/null
+select is(pg_temp.cleaned(), 'refresh_tokens 1', 'a day later the token goes');
+select pg_temp.age('sessions', 'true', 'not_after', '73 h') \g /dev/null
+select is(pg_temp.cleaned(), 'sessions 1', 'after three days the session');
+
+select pg_temp.signed_in(:'ada') as session \gset
+select pg_temp.age('sessions', 'true', 'created_at', '3 days') \g /dev/null
+select pg_temp.age('refresh_tokens', 'true', 'updated_at', '3 days') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'without a timebox an old session stays');
+select pg_temp.set('sessions_timebox = ''2 days 1 hour''') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'a session past its timebox stays for a day');
+select pg_temp.set('sessions_timebox = ''47 hours''') \g /dev/null
+select is(pg_temp.cleaned(), 'timed_out_sessions 1', 'and goes then');
+select pg_temp.signed_in(:'ada') as session \gset
+select pg_temp.age('refresh_tokens', 'true', 'updated_at', '3 days') \g /dev/null
+select pg_temp.set('sessions_timebox = null, sessions_inactivity_timeout = ''47 hours''') \g /dev/null
+select is(pg_temp.cleaned(), 'timed_out_sessions 1', 'a session that was never refreshed goes by its token');
+select pg_temp.signed_in(:'ada') as session \gset
+select pg_temp.run('update auth.sessions set refreshed_at = now() at time zone ''UTC''') \g /dev/null
+select pg_temp.age('refresh_tokens', 'true', 'updated_at', '3 days') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'one that was, by that time');
+select pg_temp.run('update auth.sessions set refreshed_at = (now() - interval ''3 days'') at time zone ''UTC''') \g /dev/null
+select is(pg_temp.cleaned(), 'timed_out_sessions 1', 'when it is long ago');
+
+-- Anonymous users
+select postern.sign_up_anonymously() \g /dev/null
+select pg_temp.set('external_anonymous_users_enabled = true, sessions_inactivity_timeout = null') \g /dev/null
+select postern.sign_up_anonymously() \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'an anonymous user stays');
+select pg_temp.age('users', 'true', 'created_at', '31 days') \g /dev/null
+select pg_temp.set('external_anonymous_users_enabled = false') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'for ever, where anonymous sign-in is off');
+select pg_temp.set('external_anonymous_users_enabled = true') \g /dev/null
+select is(pg_temp.cleaned(), 'anonymous_users 1', 'for 30 days, where it is on; accounts stay');
+
+-- A foreign key that refuses holds up its own part only.
+select postern.sign_up_anonymously() \g /dev/null
+select pg_temp.age('users', 'is_anonymous', 'created_at', '31 days') \g /dev/null
+select pg_temp.run('create table public.notes (owner uuid references auth.users (id))') \g /dev/null
+select pg_temp.run('insert into public.notes select id from auth.users where is_anonymous') \g /dev/null
+select pg_temp.run($$ insert into auth.oauth_client_states (id, provider_type, created_at)
+    values (gen_random_uuid(), 'x', now() - interval '25 h') $$) \g /dev/null
+select postern.cleanup() as answer \gset
+select is(:'answer'::json #>> '{body,deleted,oauth_client_states}', '1', 'a row that cannot go does not keep others');
+select matches(:'answer'::json #>> '{body,problems,accounts}', '^23503: .*notes', 'and is named');
+select pg_temp.run('drop table public.notes') \g /dev/null
+select is(pg_temp.cleaned(), 'anonymous_users 1', 'without it, it goes');
+
+-- Codes, flows, factors
+select pg_temp.run(format($$
+    insert into auth.one_time_tokens (id, user_id, token_type, token_hash, relates_to, created_at)
+    select gen_random_uuid(), %1$L, t.token_type, md5(random()::text), 'x', (now() - t.age) at time zone 'UTC'
+    from (values ('recovery_token'::auth.one_time_token_type, interval '2 h'), ('confirmation_token', '30 min')) t (token_type, age);
+    insert into auth.flow_state (id, provider_type, authentication_method, created_at)
+    select gen_random_uuid(), 'email', 'magiclink', now() - t.age from (values (interval '25 h'), ('23 h')) t (age);
+    insert into auth.mfa_factors (id, user_id, factor_type, status, friendly_name, created_at, updated_at)
+    select gen_random_uuid(), %1$L, 'totp', t.status, t.name, now() - t.age, now()
+    from (values ('unverified'::auth.factor_status, interval '25 h', 'a'), ('unverified', '23 h', 'b'), ('verified', '25 h', 'c')) t (status, age, name);
+    insert into auth.mfa_challenges (id, factor_id, created_at, ip_address)
+    select gen_random_uuid(), f.id, now() - t.age, '::1' from auth.mfa_factors f, (values (interval '25 h'), ('23 h')) t (age)
+    where f.friendly_name = 'c';
+    insert into auth.webauthn_challenges (challenge_type, session_data, expires_at)
+    select 'authentication', '{}', now() + t.age from (values (interval '-1 min'), ('1 min')) t (age)$$, :'ada')) \g /dev/null
+select pg_temp.set('mailer_otp_exp = 3600') \g /dev/null
+select is(pg_temp.cleaned(), 'flow_state 1, mfa_challenges 1, mfa_factors 1, one_time_tokens 1, webauthn_challenges 1',
+    'expired codes, flows, factors and challenges go; others stay');
+select pg_temp.age('flow_state', 'true', 'created_at', '25 h') \g /dev/null
+select pg_temp.set('mailer_otp_exp = 172800') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'a flow stays as long as its link lives');
+
+-- Outbox
+select pg_temp.run($$
+    insert into auth.outbox (id, channel, kind, recipient, state, created_at, sent_at, expires_at)
+    select gen_random_uuid(), 'email', 'recovery', 'x', t.state, now() - t.created, now() - t.sent, now()
+    from (values ('sent', interval '8 d', interval '8 d'), ('sent', '8 d', '6 d'), ('sent', '6 d', '6 d'), ('dead', '8 d', null), ('dead', '6 d', null),
+        ('expired', '8 d', null), ('queued', '8 d', null)) t (state, created, sent)$$) \g /dev/null
+select is(pg_temp.cleaned(), 'outbox 3', 'mails that were settled a week ago go; what is queued never does');
+select is(pg_temp.value($$ select string_agg(state, ' ' order by state) from auth.outbox $$), 'dead queued sent sent', 'the others stay');
+
+-- Limits
+select pg_temp.run($$ insert into auth.rate_limits (limiter, key, full_at)
+    values ('token', 'a', clock_timestamp() - interval '1 s'), ('token', 'b', clock_timestamp() + interval '1 h') $$) \g /dev/null
+select is(pg_temp.cleaned(), 'rate_limits 1', 'a bucket that is full again goes');
+select is(pg_temp.value('select string_agg(key, '' '') from auth.rate_limits'), 'b', 'others count on');
+
+-- Batches
+select pg_temp.run($$ insert into auth.rate_limits (limiter, key, full_at) select 'token', n::text, now() - interval '1 s' from generate_series(1, 25) n $$) \g /dev/null
+select postern.cleanup(10) as answer \gset
+select is(:'answer'::json #>> '{body,deleted,rate_limits}', '10', 'a batch is as large as asked');
+select is(:'answer'::json #>> '{body,is_done}', 'false', 'and says that there is more');
+select is(pg_temp.cleaned(10), 'rate_limits 10', 'the next one');
+select is(pg_temp.cleaned(10), 'rate_limits 5', 'and the last');
+select is(pg_temp.cleaned(null) || pg_temp.cleaned(0) || pg_temp.cleaned(-1), 'nothingnothingnothing', 'no size is an error');
+select is(postern.cleanup() #>> '{body,is_busy}', 'false', 'a transaction does not lock itself out');
+
+select * from finish();
+rollback;
