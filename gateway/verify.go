@@ -29,10 +29,14 @@ func (s *Server) verifyLink(q *request) (*response, error) {
 	token := storable(query.Get("token"))
 	isPKCE := seal.IsPKCE(token)
 	a, err := s.verify(q, query.Get("type"), []any{seal.LinkDigest(token), isPKCE, [][]byte{}, nil, nil, nil, nil})
+	var answer *response
+	if err == nil {
+		answer, err = s.redirectVerified(q, target, query.Get("type"), isPKCE, a)
+	}
 	if err != nil {
 		return s.redirectError(q, target, isPKCE, err)
 	}
-	return s.redirectVerified(q, target, query.Get("type"), isPKCE, a)
+	return answer, nil
 }
 
 // prefetched reports whether a request only looks ahead.
@@ -88,7 +92,7 @@ func (s *Server) postVerify(q *request) (*response, error) {
 		proof = []any{nil, false, s.seal.CodeHMACs(in.Token), seal.AdoptedCodeDigest(address, in.Token), text(address), nil, nil}
 	}
 	a, err := s.verify(q, in.Type, proof)
-	return s.signIn(a, err, nil)
+	return s.signIn(q, a, err, nil)
 }
 
 // testCode is a presented code as an argument when it is one of those configured for test numbers, which are no secrets; NULL else.
@@ -120,7 +124,7 @@ func (s *Server) redirectVerified(q *request, target, kind string, isPKCE bool, 
 		}
 		return seeOther(withFragment(target, values), nil), nil
 	}
-	signed, err := s.signIn(a, nil, nil)
+	signed, err := s.signIn(q, a, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +140,6 @@ func (s *Server) redirectVerified(q *request, target, kind string, isPKCE bool, 
 		"expires_in": {strconv.FormatInt(a.Session.ExpiresIn, 10)}, "expires_at": {strconv.FormatInt(a.Session.ExpiresAt, 10)},
 		"type": {linkOutcome(kind)},
 	}
-	_ = q
 	return seeOther(target+"#"+values.Encode(), signed.header), nil
 }
 
