@@ -23,6 +23,9 @@ func (s *Server) invite(q *request) (*response, error) {
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
+	if err := s.checkMailAddress(q, in.Email, "invite", ""); err != nil {
+		return nil, err
+	}
 	m, err := s.mintMail(q, "")
 	if err != nil {
 		return nil, err
@@ -56,7 +59,7 @@ func (s *Server) adminGenerateLink(q *request) (*response, error) {
 	var problem *passwordProblem
 	if in.Type == "signup" && in.Email != "" {
 		// Whether the account is new, SQL finds out. A known one keeps its password, whatever this one is like.
-		if problem = s.judge(in.Password); problem == nil {
+		if problem = s.judge(q, in.Password); problem == nil {
 			if hash, err = s.hash(q, in.Password); err != nil {
 				return nil, err
 			}
@@ -82,7 +85,7 @@ func (s *Server) withLink(q *request, user json.RawMessage, m minted, asked stri
 	if err := json.Unmarshal(user, &found); err != nil {
 		return nil, fmt.Errorf("decoding the type of a link: %w", err)
 	}
-	target := s.redirectTarget(q)
+	target := s.redirectTarget(q, q.r.URL.Query().Get("redirect_to"))
 	if asked != "" && s.policy.get().redirects.Allowed(asked) {
 		target = storable(asked)
 	}

@@ -151,7 +151,7 @@ func (s *Server) importedPassword(q *request, in *adminUserBody) (hash string, p
 	case in.Password == nil || *in.Password == "":
 		return "", nil, nil
 	case password.TooLong(*in.Password):
-		return "", s.judgeChange(*in.Password), nil
+		return "", s.judgeChange(q, *in.Password), nil
 	case in.Email == "" && in.Phone == "":
 		return "", nil, nil // refused by SQL: no need to hash
 	}
@@ -168,7 +168,7 @@ func (s *Server) adminUpdateUser(q *request) (*response, error) {
 	var hash string
 	var problem *passwordProblem
 	if in.Password != nil {
-		if problem = s.judgeChange(*in.Password); problem == nil {
+		if problem = s.judgeChange(q, *in.Password); problem == nil {
 			var err error
 			if hash, err = s.hash(q, *in.Password); err != nil {
 				return nil, err

@@ -46,6 +46,8 @@ type answer struct {
 	UserID       string
 	PasswordHash string
 
+	Verified string // which kind of code or link it was, as in one_time_tokens.token_type
+
 	Changes []settingChange
 }
 
@@ -147,6 +149,8 @@ func decodeAnswer(raw []byte) (*answer, error) {
 			err = json.Unmarshal(value, &a.TokenHook)
 		case "uri":
 			err = json.Unmarshal(value, &a.URI)
+		case "verified":
+			err = json.Unmarshal(value, &a.Verified)
 		case "user_id":
 			err = json.Unmarshal(value, &a.UserID)
 		case "password_hash":

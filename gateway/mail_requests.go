@@ -24,6 +24,9 @@ func (s *Server) recover(q *request) (*response, error) {
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
+	if err := s.checkMailAddress(q, in.Email, "recovery", "recover"); err != nil {
+		return nil, err
+	}
 	m, err := s.mintMail(q, in.CodeChallenge)
 	if err != nil {
 		return nil, err
@@ -103,6 +106,9 @@ func (s *Server) magicLink(q *request) (*response, error) {
 }
 
 func (s *Server) magicLinkFor(q *request, in otpBody, limiter string) (*response, error) {
+	if err := s.checkMailAddress(q, in.Email, "magic link", limiter); err != nil {
+		return nil, err
+	}
 	newUser, err := s.prepareForCode(q, in, limiter)
 	if err != nil {
 		return nil, err
@@ -133,6 +139,13 @@ func (s *Server) resend(q *request) (*response, error) {
 		CodeChallengeMethod string `json:"code_challenge_method"`
 	}
 	if err := q.decode(&in); err != nil {
+		return nil, err
+	}
+	kind := "confirmation"
+	if in.Type == "email_change" {
+		kind = "email change"
+	}
+	if err := s.checkMailAddress(q, in.Email, kind, "resend"); err != nil {
 		return nil, err
 	}
 	first, err := s.mintMail(q, in.CodeChallenge)

@@ -42,7 +42,7 @@ func (s *Server) mint(q *request, digits int, isPKCE bool) (m minted, err error)
 	}
 	m.envelope = []any{
 		id, s.seal.CodeHMAC(m.code), seal.LinkDigest(m.link), s.seal.Seal(id, secret),
-		s.redirectTarget(q), text(storable(q.r.Header.Get("Accept-Language"))), text(s.linkHost(q)),
+		s.redirectTarget(q, q.r.URL.Query().Get("redirect_to")), text(storable(q.r.Header.Get("Accept-Language"))), text(s.linkHost(q)),
 	}
 	return m, nil
 }
@@ -58,10 +58,11 @@ func (s *Server) mintText(q *request) (minted, error) {
 }
 
 // redirectTarget is where a link leads: what the request asks for if it is allowed, else the site (contract core.md 8.1).
-func (s *Server) redirectTarget(q *request) string {
+// parameter is that of the link or the query; a header comes first.
+func (s *Server) redirectTarget(q *request, parameter string) string {
 	asked := q.r.Header.Get("redirect_to") //nolint:canonicalheader // net/http finds it in any spelling
 	if asked == "" {
-		asked = q.r.URL.Query().Get("redirect_to")
+		asked = parameter
 	}
 	return storable(s.policy.get().redirects.Resolve(asked, q.r.Referer()))
 }

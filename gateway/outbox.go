@@ -5,23 +5,30 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-auth/postern/gateway/config"
 	"github.com/postern-auth/postern/gateway/mail"
 	"github.com/postern-auth/postern/gateway/mailtemplate"
+	"github.com/postern-auth/postern/gateway/seal"
+	"github.com/postern-auth/postern/gateway/sms"
 )
 
 const (
 	outboxPoll    = time.Second      // how often an idle worker looks for mail of other gateways and for what is due again
 	outboxBatch   = 20               // how many mails one claim takes
 	outboxSenders = 4                // how many of them are sent at once
-	outboxLease   = 90 * time.Second // a claim's length; longer than a delivery may take
+	outboxLease   = 90 * time.Second // a claim's length; what cannot be delivered and recorded within it is not begun
 	deliveryTime  = 60 * time.Second
 	smtpTimeout   = 10 * time.Second
+	recordPause   = time.Second
 )
 
 // outbox sends what SQL has queued (DESIGN 9). SQL decides what is due, for how long it is tried and when it is given up.
@@ -33,21 +40,70 @@ type outbox struct {
 	wake      chan struct{}
 }
 
-func newOutbox(s *Server) (*outbox, error) {
+// MailTemplates are the mails of a configuration: the operator's own and the built-in ones.
+func MailTemplates(cfg *config.Config, log *slog.Logger) (*mailtemplate.Set, error) {
 	sources := map[mailtemplate.Kind]mailtemplate.Source{}
 	for _, kind := range mailtemplate.Kinds() {
-		subject, template := s.config.MailerSubjects[string(kind)], s.config.MailerTemplates[string(kind)]
+		subject, template := cfg.MailerSubjects[string(kind)], cfg.MailerTemplates[string(kind)]
 		if subject != "" || template != "" {
 			sources[kind] = mailtemplate.Source{Subject: subject, Template: template}
 		}
 	}
-	siteURL, _ := s.config.Policy["site_url"].(string)
+	languages, err := languageTemplates(cfg.TemplatesDir)
+	if err != nil {
+		return nil, fmt.Errorf("POSTERN_TEMPLATES_DIR: %w", err)
+	}
+	siteURL, _ := cfg.Policy["site_url"].(string)
 	templates, err := mailtemplate.New(mailtemplate.Options{
-		SiteURL: siteURL, Sources: sources, MaxSize: int64(s.config.MailerTemplateMaxSize),
-		MaxAge: s.config.MailerTemplateMaxAge, RetryInterval: s.config.MailerTemplateRetryInterval, Log: s.log,
+		SiteURL: siteURL, Sources: sources, Languages: languages, MaxSize: int64(cfg.MailerTemplateMaxSize),
+		MaxAge: cfg.MailerTemplateMaxAge, RetryInterval: cfg.MailerTemplateRetryInterval, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mail templates: %w", err)
+	}
+	return templates, nil
+}
+
+// languageTemplates are the mails of a folder: <language>/<kind>.html, and <language>/<kind>.subject with the subject.
+func languageTemplates(dir string) (map[string]map[mailtemplate.Kind]mailtemplate.Source, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil {
+		return nil, err
+	} else if len(files) == 0 {
+		return nil, fmt.Errorf("no <language>/<kind>.html in %s", dir)
+	}
+	languages := map[string]map[mailtemplate.Kind]mailtemplate.Source{}
+	for _, path := range files {
+		language, name := filepath.Base(filepath.Dir(path)), filepath.Base(path)
+		kind := mailtemplate.Kind(strings.TrimSuffix(name, filepath.Ext(name)))
+		if languages[language] == nil {
+			languages[language] = map[mailtemplate.Kind]mailtemplate.Source{}
+		}
+		source := languages[language][kind]
+		switch filepath.Ext(name) {
+		case ".html":
+			source.Template, source.TemplateName = "file:"+path, path
+		case ".subject":
+			subject, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			source.Subject, source.SubjectName = strings.TrimSpace(string(subject)), path
+		default:
+			return nil, fmt.Errorf("%s is neither <kind>.html nor <kind>.subject", path)
+		}
+		languages[language][kind] = source
+	}
+	return languages, nil
+}
+
+func newOutbox(s *Server) (*outbox, error) {
+	templates, err := MailTemplates(s.config, s.log)
+	if err != nil {
+		return nil, err
 	}
 	o := &outbox{server: s, worker: randomUUID(), templates: templates, wake: make(chan struct{}, 1)}
 	var relays []mail.Relay
@@ -81,21 +137,21 @@ func (o *outbox) nudge() {
 	}
 }
 
-// run claims and sends until the context ends; deliveries under way are finished.
+// run claims and sends until the context ends; deliveries under way are finished, the rest of a claim is given back.
 func (o *outbox) run(ctx context.Context) {
 	for {
-		claimed, err := o.round(context.WithoutCancel(ctx))
+		pause, err := o.round(ctx)
 		if err != nil && ctx.Err() == nil {
 			o.server.log.Warn("the outbox could not be read, trying again", "error", err)
 		}
-		if claimed == outboxBatch && err == nil && ctx.Err() == nil {
+		if pause == 0 && ctx.Err() == nil {
 			continue
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-o.wake:
-		case <-time.After(outboxPoll):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -121,81 +177,125 @@ type queuedPayload struct {
 	RedirectTo string         `json:"redirect_to"`
 	Languages  string         `json:"languages"`
 	LinkHost   string         `json:"link_host"`
+	Channel    string         `json:"channel"` // sms or whatsapp
 	Data       map[string]any `json:"data"`
 }
 
-// round claims a batch, sends it and records each outcome.
-func (o *outbox) round(ctx context.Context) (int, error) {
+// round claims a batch, sends it and records each outcome. It returns how long to wait before the next one.
+func (o *outbox) round(ctx context.Context) (time.Duration, error) {
+	leaseEnds := time.Now().Add(outboxLease)
 	a, err := o.server.callOnce(`select postern.claim_outbox(worker => $1, row_limit => $2, lease_seconds => $3)`,
 		o.worker, outboxBatch, int(outboxLease/time.Second))
 	if err != nil {
-		return 0, err
+		return outboxPoll, err
 	}
 	var rows []queued
 	if err := json.Unmarshal(a.Body, &rows); err != nil {
-		return 0, fmt.Errorf("decoding claimed mails: %w", err)
+		return outboxPoll, fmt.Errorf("decoding claimed mails: %w", err)
 	}
+	// Another gateway takes what a slow relay leaves no time for: begun after this moment, a mail could go out twice.
+	lastStart := leaseEnds.Add(-deliveryTime - databaseDeadline)
+	var resting atomic.Int64
 	var sending sync.WaitGroup
 	places := make(chan struct{}, outboxSenders)
 	for _, row := range rows {
 		places <- struct{}{}
 		sending.Go(func() {
 			defer func() { <-places }()
-			o.deliver(ctx, row)
+			if ctx.Err() != nil || time.Now().After(lastStart) {
+				o.record(row, outcomeReleased, "", leaseEnds)
+				return
+			}
+			if rest := o.deliver(context.WithoutCancel(ctx), row, leaseEnds); rest > 0 {
+				resting.Store(int64(rest))
+			}
 		})
 	}
 	sending.Wait()
-	return len(rows), nil
+	switch rest := time.Duration(resting.Load()); {
+	case rest > 0:
+		return rest, nil
+	case len(rows) == outboxBatch:
+		return 0, nil
+	}
+	return outboxPoll, nil
 }
 
-// deliver sends one mail and records what became of it.
-func (o *outbox) deliver(ctx context.Context, row queued) {
+// What SQL is told of a claimed mail.
+const (
+	outcomeSent     = "sent"
+	outcomeRetry    = "retry"    // another attempt makes sense
+	outcomeRefused  = "refused"  // none does
+	outcomeResting  = "resting"  // no relay could be asked: no attempt is spent
+	outcomeReleased = "released" // not begun
+)
+
+// deliver sends one mail and records what became of it. It returns how long every relay rests, if they do.
+func (o *outbox) deliver(ctx context.Context, row queued, leaseEnds time.Time) (rest time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, deliveryTime)
 	defer cancel()
-	outcome, reply := "sent", ""
-	if relay, said, err := o.send(ctx, row); err != nil {
-		outcome, reply = "refused", err.Error()
-		if failure, ok := errors.AsType[*mail.Failure](err); ok {
-			reply = failure.Reply
-			switch {
-			case failure.RetryAfter > 0:
-				outcome = "resting" // no relay was asked: no attempt is spent
-			case failure.Temporary:
-				outcome = "retry"
-			}
+	relay, said, err := o.send(ctx, row)
+	if err == nil {
+		if o.server.config.SMTPLogging {
+			o.server.log.Info("mail sent", "id", row.ID, "kind", row.Kind, "relay", relay)
 		}
-		o.server.log.Warn("mail not sent", "id", row.ID, "kind", row.Kind, "outcome", outcome, "reply", reply)
-	} else {
-		reply = relay + ": " + said
+		o.record(row, outcomeSent, strings.TrimPrefix(relay+": "+said, ": "), leaseEnds)
+		return 0
 	}
-	_, err := o.server.callOnce(`select postern.record_delivery(outbox_id => $1, worker => $2, outcome => $3, reply => $4)`,
-		row.ID, o.worker, outcome, storable(reply))
-	if err != nil {
-		o.server.log.Error("the outcome of a delivery could not be recorded: it may be repeated, with the same Message-ID",
-			"id", row.ID, "outcome", outcome, "error", err)
+	outcome, reply := outcomeRefused, err.Error()
+	if failure, ok := errors.AsType[*mail.Failure](err); ok {
+		reply, rest = failure.Reply, failure.RetryAfter
+		switch {
+		case rest > 0:
+			outcome = outcomeResting
+		case failure.Temporary:
+			outcome = outcomeRetry
+		}
+	} else if failure, ok := errors.AsType[*sms.Failure](err); ok && failure.Temporary || errors.Is(err, seal.ErrUnreadable) {
+		// While keys are rotated, the gateway beside this one has the key.
+		outcome = outcomeRetry
+	}
+	o.server.log.Warn("mail not sent", "id", row.ID, "kind", row.Kind, "outcome", outcome,
+		"reply", strings.ReplaceAll(reply, row.Recipient, "<recipient>"))
+	o.record(row, outcome, reply, leaseEnds)
+	return rest
+}
+
+// record notes an outcome. While the database is away it tries again: what is not noted is sent once more when its lease ends.
+func (o *outbox) record(row queued, outcome, reply string, leaseEnds time.Time) {
+	for {
+		_, err := o.server.callOnce(`select postern.record_delivery(outbox_id => $1, worker => $2, outcome => $3, reply => $4)`,
+			row.ID, o.worker, outcome, storable(reply))
+		if err == nil {
+			return
+		}
+		if !time.Now().Add(recordPause).Before(leaseEnds) || !databaseAway(err) {
+			o.server.log.Error("the outcome of a delivery could not be recorded: it may be repeated, with the same Message-ID",
+				"id", row.ID, "outcome", outcome, "error", err)
+			return
+		}
+		time.Sleep(recordPause)
 	}
 }
 
 func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err error) {
+	if row.Channel == "sms" {
+		return "", "", o.sendText(ctx, row)
+	}
 	if o.sender == nil {
 		return "", "", errors.New("GOTRUE_SMTP_HOST is not set: no mail is sent")
 	}
-	var secret sealedPart
-	if len(row.Sealed) > 0 {
-		opened, err := o.server.seal.Open(row.ID, row.Sealed)
-		if err != nil {
-			return "", "", err
-		}
-		if err := json.Unmarshal(opened, &secret); err != nil {
-			return "", "", fmt.Errorf("decoding a sealed code: %w", err)
-		}
+	secret, err := o.open(row)
+	if err != nil {
+		return "", "", err
 	}
 	p := row.Payload
 	link, err := o.server.actionLink(p.LinkHost, o.server.linkPath(p.LinkType), secret.Link, p.LinkType, p.RedirectTo)
 	if err != nil {
 		return "", "", err
 	}
-	subject, html, text, err := o.templates.Render(ctx, mailtemplate.Kind(row.Kind), mailtemplate.Preferred("", p.Languages), mailtemplate.Data{
+	languages := mailtemplate.Preferred("", p.Languages)
+	subject, html, text, err := o.templates.Render(ctx, mailtemplate.Kind(row.Kind), languages, mailtemplate.Data{
 		SiteURL: o.server.policy.get().SiteURL, ConfirmationURL: link, Email: p.Email, NewEmail: p.NewEmail, SendingTo: p.SendingTo,
 		Token: secret.Code, TokenHash: secret.Link, RedirectTo: p.RedirectTo, OldEmail: p.OldEmail, OldPhone: p.OldPhone,
 		Phone: p.Phone, Data: p.Data,
@@ -206,6 +306,34 @@ func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err
 	return o.sender.Send(ctx, mail.Message{
 		ID: row.ID, Kind: row.Kind, To: row.Recipient, Subject: subject, HTML: html, Text: text, Headers: o.server.config.SMTPHeaders,
 	})
+}
+
+// open reads what the database keeps sealed.
+func (o *outbox) open(row queued) (secret sealedPart, err error) {
+	if len(row.Sealed) == 0 {
+		return secret, nil
+	}
+	opened, err := o.server.seal.Open(row.ID, row.Sealed)
+	if err != nil {
+		return secret, err
+	}
+	if err := json.Unmarshal(opened, &secret); err != nil {
+		return secret, fmt.Errorf("decoding a sealed code: %w", err)
+	}
+	return secret, nil
+}
+
+// sendText sends an SMS whose gateway died before its first attempt ended.
+func (o *outbox) sendText(ctx context.Context, row queued) error {
+	if o.server.sms == nil || o.server.policy.get().SMSHookEnabled {
+		return errors.New("the gateway that was to send it is gone, and only that one could")
+	}
+	secret, err := o.open(row)
+	if err != nil {
+		return err
+	}
+	_, err = o.server.sms.Send(ctx, row.Recipient, row.Payload.Channel, secret.Code)
+	return err
 }
 
 // linkPath is the path of links of a type (contract core.md 9.4).

@@ -47,6 +47,10 @@ type policy struct {
 	// TestCodes are the fixed codes of test numbers, by number.
 	TestCodes map[string]string `json:"sms_test_otp"`
 
+	CaptchaEnabled   bool `json:"security_captcha_enabled"`
+	CleanupEnabled   bool `json:"db_cleanup_enabled"`
+	EmailHookEnabled bool `json:"hook_send_email_enabled"`
+
 	redirects *redirect.Rules // compiled from site and list
 }
 

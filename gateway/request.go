@@ -30,6 +30,8 @@ type request struct {
 	limitTaken bool // a statement before the one that does the work has counted this request
 
 	requestID  string
+	isRead     bool
+	raw        []byte // the body, once it is read
 	route      string
 	status     int
 	statements int
@@ -75,6 +77,9 @@ func (q *request) decode(into any) error {
 }
 
 func (q *request) body() ([]byte, error) {
+	if q.isRead {
+		return q.raw, nil
+	}
 	// The reference parses forms before anything else, so that nothing is left to be read as JSON.
 	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		return nil, nil
@@ -88,6 +93,7 @@ func (q *request) body() ([]byte, error) {
 	if strings.Contains(string(raw), `\u0000`) && holdsNUL(raw) {
 		return nil, badJSON(`PostgreSQL cannot store the character \u0000`)
 	}
+	q.raw, q.isRead = raw, true
 	return raw, nil
 }
 
@@ -181,22 +187,15 @@ func text(value string) any {
 	return value
 }
 
-// clientAddress is the address for sessions and logs (contract core.md 1.11); invalid when none is known.
+// clientAddress is the address for sessions and logs (contract core.md 1.11); invalid when none is known. Where trusted proxies
+// are configured, headers count only as far as those wrote them.
 func (s *Server) clientAddress(r *http.Request) netip.Addr {
-	if s.config.SbForwardedFor {
+	if s.config.SbForwardedFor && s.judges.proxies.Believes(r) {
 		if address, ok := firstAddress(r.Header.Get("Sb-Forwarded-For")); ok {
 			return address
 		}
 	}
-	for part := range strings.SplitSeq(r.Header.Get("X-Forwarded-For"), ",") {
-		if address, err := netip.ParseAddr(strings.TrimSpace(part)); err == nil {
-			return address.Unmap().WithZone("")
-		}
-	}
-	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return peer.Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
+	return s.judges.proxies.Address(r, "X-Forwarded-For")
 }
 
 func firstAddress(list string) (netip.Addr, bool) {
@@ -218,7 +217,7 @@ func (s *Server) limiterKey(q *request) any {
 	if q.limitTaken {
 		return nil
 	}
-	if s.config.SbForwardedFor {
+	if s.config.SbForwardedFor && s.judges.proxies.Believes(q.r) {
 		if address, ok := firstAddress(q.r.Header.Get("Sb-Forwarded-For")); ok {
 			return address.String()
 		}
@@ -226,8 +225,7 @@ func (s *Server) limiterKey(q *request) any {
 	if s.config.RateLimitHeader == "" {
 		return nil
 	}
-	first, _, _ := strings.Cut(q.r.Header.Get(s.config.RateLimitHeader), ",")
-	key := storable(strings.TrimSpace(first))
+	key := storable(s.judges.proxies.Client(q.r, s.config.RateLimitHeader))
 	if len(key) > longestKey {
 		// An index takes no more; its hash tells clients apart as well.
 		sum := sha256.Sum256([]byte(key))

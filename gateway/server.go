@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,9 @@ type Options struct {
 	// HashingWorkers is how many passwords are hashed at once; 0 is one for each core that Go uses.
 	HashingWorkers int
 
+	// Endpoints stand in place of the services that are asked.
+	Endpoints Endpoints
+
 	Log *slog.Logger
 }
 
@@ -50,6 +54,7 @@ type Server struct {
 	outbox  *outbox
 	sms     *sms.Sender // nil when no provider is configured
 	hooks   *hook.Caller
+	judges  judges
 	handler http.Handler
 }
 
@@ -86,10 +91,14 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	if cfg.SMSProvider != "" {
 		s.sms, err = sms.New(sms.Settings{
 			Provider: cfg.SMSProvider, Values: cfg.SMSCredentials, Timeout: cfg.HTTPTimeout, Template: cfg.SMSTemplate,
+			BaseURL: options.Endpoints.SMS,
 		})
 		if err != nil {
 			return nil, err
 		}
+	}
+	if s.judges, err = newJudges(cfg, options); err != nil {
+		return nil, err
 	}
 	s.hooks = hook.New(http.DefaultClient, options.Log)
 	if s.pool, err = connect(ctx, cfg); err != nil {
@@ -152,10 +161,21 @@ func (s *Server) prepare() error {
 		return fmt.Errorf("writing the environment to auth.settings: %w", err)
 	}
 	for _, change := range applied.Changes {
-		s.log.Info("setting changed by the environment", "setting", change.Setting, "from", change.From, "to", change.To)
+		from, to := change.From, change.To
+		if isSecretSetting(change.Setting) {
+			from, to = "***", "***"
+		}
+		s.log.Info("setting changed by the environment", "setting", change.Setting, "from", from, "to", to)
 	}
 	s.policy = &policyCopy{reload: make(chan struct{}, 1)}
 	return s.loadPolicy()
+}
+
+// isSecretSetting reports whether a column of auth.settings holds what logs must not show.
+func isSecretSetting(column string) bool {
+	return slices.ContainsFunc(config.Variables(), func(v config.Variable) bool {
+		return v.Secret && v.Where == config.Settings && v.Column == column
+	})
 }
 
 // warnOfPrivileges tells the operator when the gateway's role could do more than call functions (DESIGN 5).
@@ -176,11 +196,13 @@ func (s *Server) warnOfPrivileges() error {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Run keeps the server's copy of the policy fresh and sends what waits in the outbox, until the context ends.
+// Run keeps the server's copy of the policy fresh, sends what waits in the outbox and has the database keep house, until the
+// context ends.
 func (s *Server) Run(ctx context.Context) {
-	var sending sync.WaitGroup
-	sending.Go(func() { s.outbox.run(ctx) })
-	defer sending.Wait()
+	var workers sync.WaitGroup
+	workers.Go(func() { s.outbox.run(ctx) })
+	workers.Go(func() { s.keepHouse(ctx) })
+	defer workers.Wait()
 	for {
 		select {
 		case <-ctx.Done():

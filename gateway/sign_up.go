@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/postern-auth/postern/gateway/password"
 )
@@ -29,24 +30,22 @@ func (s *Server) signUp(q *request) (*response, error) {
 		return s.signUpAnonymously(q, in)
 	}
 
-	key := s.limiterKey(q)
-	problem := s.judge(in.Password)
-	policy := s.policy.get()
+	// The limit first: a client over it costs no lookup and no hash.
+	if key := s.limiterKey(q); key != nil {
+		if _, err := s.call(q, takeLimit, "signups", key); err != nil {
+			return nil, err
+		}
+	}
+	problem := s.judge(q, in.Password)
 	var hash any
-	if problem == nil && !policy.DisableSignup {
-		// The limit first: a client over it costs no hash.
-		if key != nil {
-			if _, err := s.call(q, takeLimit, "signups", key); err != nil {
+	if policy := s.policy.get(); problem == nil && !policy.DisableSignup {
+		if in.Phone == "" && !policy.MailerAutoconfirm {
+			if err := s.checkMailAddress(q, in.Email, "confirmation", ""); err != nil {
 				return nil, err
 			}
-			key = nil
 		}
 		var err error
 		if hash, err = s.hash(q, in.Password); err != nil {
-			return nil, err
-		}
-	} else if key != nil {
-		if _, err := s.call(q, takeLimit, "signups", key); err != nil {
 			return nil, err
 		}
 	}
@@ -108,26 +107,51 @@ func (s *Server) signUpAnonymously(q *request, in signUpBody) (*response, error)
 type passwordProblem refusal
 
 // judge checks a password that is to be set (contract core.md 10.2); nil when nothing is wrong.
-func (s *Server) judge(plain string) *passwordProblem {
+func (s *Server) judge(q *request, plain string) *passwordProblem {
 	if plain == "" {
 		return &passwordProblem{Status: http.StatusBadRequest, Code: "validation_failed", Message: "Signup requires a valid password"}
 	}
-	return s.judgeChange(plain)
+	return s.judgeChange(q, plain)
 }
 
 // judgeChange is judge for a change of password, where an empty one is merely weak.
-func (s *Server) judgeChange(plain string) *passwordProblem {
+func (s *Server) judgeChange(q *request, plain string) *passwordProblem {
 	if password.TooLong(plain) {
 		return &passwordProblem{
 			Status: http.StatusBadRequest, Code: "validation_failed", Message: "Password cannot be longer than 72 characters",
 		}
 	}
-	if weakness := s.policy.get().passwordRules().Check(plain); weakness != nil {
+	weakness, err := s.weaknessOf(q, plain)
+	if err != nil {
+		return &passwordProblem{Status: http.StatusInternalServerError, Code: "unexpected_failure", Message: err.Error()}
+	}
+	if weakness != nil {
 		return &passwordProblem{
 			Status: http.StatusUnprocessableEntity, Code: "weak_password", Message: weakness.Message, Reasons: weakness.Reasons,
 		}
 	}
 	return nil
+}
+
+// weaknessOf is what speaks against a password: the rules, and that it is known from a breach (contract core.md 10.2, 10.3). The
+// error is that nobody could tell, where that counts.
+func (s *Server) weaknessOf(q *request, plain string) (*password.Weakness, error) {
+	weakness := s.policy.get().passwordRules().Check(plain)
+	if s.judges.passwords == nil {
+		return weakness, nil
+	}
+	ctx, cancel := q.outside()
+	defer cancel()
+	isPwned, err := s.judges.passwords.Pwned(ctx, plain)
+	if err != nil || !isPwned {
+		return weakness, err
+	}
+	if weakness == nil {
+		weakness = &password.Weakness{}
+	}
+	weakness.Message = strings.TrimSpace(weakness.Message + " Password is known to be weak and easy to guess, please choose a different one.")
+	weakness.Reasons = append(weakness.Reasons, "pwned")
+	return weakness, nil
 }
 
 // argument is the problem as a json argument, NULL when there is none.

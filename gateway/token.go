@@ -46,7 +46,10 @@ func (s *Server) passwordGrant(q *request) (*response, error) {
 			key = nil
 			continue
 		}
-		return s.signIn(q, a, err, s.weakness(in.Password))
+		if err != nil {
+			return nil, err
+		}
+		return s.signIn(q, a, nil, s.weakness(q, in.Password))
 	}
 }
 
@@ -134,9 +137,9 @@ func digest(hash string) any {
 }
 
 // weakness is the member weak_password of the password grant: null, or why the password would not be accepted today.
-func (s *Server) weakness(plain string) json.RawMessage {
-	weakness := s.policy.get().passwordRules().Check(plain)
-	if weakness == nil {
+func (s *Server) weakness(q *request, plain string) json.RawMessage {
+	weakness, err := s.weaknessOf(q, plain)
+	if weakness == nil || err != nil {
 		return json.RawMessage("null")
 	}
 	raw, err := json.Marshal(struct {

@@ -55,6 +55,11 @@ func (s *Server) updateUser(q *request) (*response, error) {
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
+	if in.Email != "" && !s.policy.get().MailerAutoconfirm {
+		if err := s.checkMailAddress(q, in.Email, "email change", "user"); err != nil {
+			return nil, err
+		}
+	}
 	key := s.limiterKey(q)
 	for try := 1; ; try++ {
 		a, err := s.updateAttempt(q, in, key)
@@ -71,7 +76,7 @@ func (s *Server) updateAttempt(q *request, in updateUserBody, limiterKey any) (*
 	var change passwordChange
 	var problem *passwordProblem
 	if in.Password != nil {
-		if problem = s.judgeChange(*in.Password); problem == nil {
+		if problem = s.judgeChange(q, *in.Password); problem == nil {
 			var err error
 			if change, err = s.changePassword(q, *in.Password, in.CurrentPassword, limiterKey); err != nil {
 				return nil, err

@@ -63,6 +63,9 @@ func (s *Server) askHook(q *request, point hook.Point, uri string, input any) (a
 	}
 	if failure, ok := errors.AsType[*hook.Failure](err); ok {
 		e := refuse(failure.Status, failure.Code, failure.Message)
+		if failure.Outcome == hook.OutcomeRefused {
+			e.Code = codeUnknown
+		}
 		e.Cause = failure.Outcome
 		return nil, e
 	}

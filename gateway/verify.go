@@ -15,26 +15,44 @@ import (
 
 // verifyLink is GET /verify: somebody follows the link of a mail (contract core.md 7.7).
 func (s *Server) verifyLink(q *request) (*response, error) {
-	query := q.r.URL.Query()
-	if query.Get("type") == "" {
-		return nil, refuse(http.StatusBadRequest, "validation_failed", "Verify requires a verification type")
-	} else if query.Get("token") == "" {
-		return nil, refuse(http.StatusBadRequest, "validation_failed", "Verify requires a token or a token hash")
+	link := q.r.URL.Query()
+	if err := checkLink(link); err != nil {
+		return nil, err
 	}
 	if prefetched(q.r.Header) {
 		// Mail scanners and browsers that look ahead must not use the link up.
 		return &response{status: http.StatusNoContent, header: http.Header{"Cache-Control": {"no-store"}}}, nil
 	}
-	target := s.redirectTarget(q)
-	token := storable(query.Get("token"))
+	if s.config.VerifyConfirmPage {
+		return showConfirmPage(link)
+	}
+	return s.followLink(q, link)
+}
+
+func checkLink(link url.Values) error {
+	if link.Get("type") == "" {
+		return refuse(http.StatusBadRequest, "validation_failed", "Verify requires a verification type")
+	} else if link.Get("token") == "" {
+		return refuse(http.StatusBadRequest, "validation_failed", "Verify requires a token or a token hash")
+	}
+	return nil
+}
+
+// followLink uses a link up and sends the browser on.
+func (s *Server) followLink(q *request, link url.Values) (*response, error) {
+	if err := checkLink(link); err != nil {
+		return nil, err
+	}
+	target := s.redirectTarget(q, link.Get("redirect_to"))
+	token := storable(link.Get("token"))
 	isPKCE := seal.IsPKCE(token)
-	a, err := s.verify(q, query.Get("type"), []any{seal.LinkDigest(token), isPKCE, [][]byte{}, nil, nil, nil, nil})
+	a, err := s.verify(q, link.Get("type"), []any{seal.LinkDigest(token), isPKCE, [][]byte{}, nil, nil, nil, nil})
 	var answer *response
 	if err == nil {
-		answer, err = s.redirectVerified(q, target, query.Get("type"), isPKCE, a)
+		answer, err = s.redirectVerified(q, target, link.Get("type"), isPKCE, a)
 	}
 	if err != nil {
-		return s.redirectError(q, target, isPKCE, err)
+		return redirectError(target, isPKCE, err)
 	}
 	return answer, nil
 }
@@ -67,6 +85,12 @@ func (s *Server) postVerify(q *request) (*response, error) {
 		Email      string `json:"email"`
 		Phone      string `json:"phone"`
 		RedirectTo string `json:"redirect_to"`
+	}
+	if link, err := s.confirmed(q); link != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return s.followLink(q, link)
 	}
 	if err := q.decode(&in); err != nil {
 		return nil, err
@@ -138,21 +162,24 @@ func (s *Server) redirectVerified(q *request, target, kind string, isPKCE bool, 
 	values := url.Values{
 		"access_token": {tokens.Access}, "refresh_token": {tokens.Refresh}, "token_type": {"bearer"}, "sb": {""},
 		"expires_in": {strconv.FormatInt(a.Session.ExpiresIn, 10)}, "expires_at": {strconv.FormatInt(a.Session.ExpiresAt, 10)},
-		"type": {linkOutcome(kind)},
+		"type": {linkOutcome(kind, a.Verified)},
 	}
 	return seeOther(target+"#"+values.Encode(), signed.header), nil
 }
 
-// linkOutcome is the type that the client is told.
-func linkOutcome(kind string) string {
-	if kind == "email" {
-		return "magiclink"
+// linkOutcome is the type that the client is told: of the type email, which of the two kinds of mail it was.
+func linkOutcome(kind, verified string) string {
+	switch {
+	case kind != "email":
+		return kind
+	case verified == "confirmation_token":
+		return "signup"
 	}
-	return kind
+	return "magiclink"
 }
 
 // redirectError sends the browser on with what went wrong; errors of ours, not of the link, are answered as everywhere.
-func (s *Server) redirectError(_ *request, target string, isPKCE bool, err error) (*response, error) {
+func redirectError(target string, isPKCE bool, err error) (*response, error) {
 	e, ok := errors.AsType[*refusal](err)
 	if !ok || e.Status == http.StatusTooManyRequests {
 		return nil, err

@@ -65,8 +65,17 @@ func serveGateway(ctx context.Context, environ []string, logs io.Writer, ready f
 		return fmt.Errorf("PORT: %w", err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	go server.Run(background)
+	sent := make(chan struct{})
+	go func() { defer close(sent); server.Run(background) }()
+	defer func() {
+		// A mail under way is recorded before the database connections close: it would be sent again otherwise.
+		stop()
+		select {
+		case <-sent:
+		case <-time.After(drainTime):
+			log.Warn("stopped in the middle of a delivery: it may be repeated, with the same Message-ID")
+		}
+	}()
 
 	// Header and body of a slow client may not hold a connection for ever; an answer takes at most its deadline.
 	longest := cfg.MaxRequestDuration + drainTime

@@ -43,7 +43,7 @@ func mailDeliveryVariables() []Variable {
 			func(c *Config) *time.Duration { return &c.MailerTemplateMaxAge }).with(durationOr(10*time.Minute)).from("core.md 9.3"),
 		process("GOTRUE_MAILER_TEMPLATE_RETRY_INTERVAL", Duration, "10s", "wait after a failed load",
 			func(c *Config) *time.Duration { return &c.MailerTemplateRetryInterval }).with(durationOr(10*time.Second)).from("core.md 9.3"),
-		process("POSTERN_TEMPLATES_DIR", Text, "", "folder of templates in several languages: `<language>/<kind>.html`, first line `Subject: …`",
+		process("POSTERN_TEMPLATES_DIR", Text, "", "folder of templates in several languages: `<language>/<kind>.html`, and `<language>/<kind>.subject` with the subject",
 			func(c *Config) *string { return &c.TemplatesDir }).from("Postern"),
 		later("GOTRUE_MAILER_TEMPLATE_RELOADING_ENABLED", Bool, "false", "load templates before they are needed").from("core.md 9.3"),
 		later("GOTRUE_MAILER_TEMPLATE_RELOADING_MAX_IDLE", Duration, "20m", "stop that without mail").from("core.md 9.3"),

@@ -89,7 +89,7 @@ begin
             p.proname like E'\\_%' or p.prorettype = 'trigger'::regtype
                 or p.proname in (
                     'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-                    'hand_back_sessions', 'clear_one_time_tokens', 'rate_limit_status', 'unblock') as is_private
+                    'hand_back_sessions', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock') as is_private
         from pg_catalog.pg_proc p
         where p.pronamespace = 'postern'::regnamespace
     loop

@@ -356,12 +356,15 @@ as $$
 declare
     v_secure boolean := settings.mailer_secure_email_change_enabled and coalesce(known.email, '') <> '';
     v_more jsonb := jsonb_build_object('new_email', new_email);
+    v_sent_at timestamptz;
 begin
     perform postern._check_frequency(known.email_change_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
     perform postern._check_mail(settings, new_email);
     if v_secure and settings.external_email_authorized_addresses <> '{}' then
         perform postern._check_authorized(settings, known.email);
     end if;
+    select u.email_change_sent_at into v_sent_at from auth.users u where u.id = known.id for no key update;
+    perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
 
     update auth.users u
     set email_change = new_email, email_change_confirm_status = 0, email_change_token_current = ''
@@ -421,6 +424,10 @@ begin
         perform postern._check_frequency(
             v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');
         perform postern._check_mail(v_settings, v_user.email);
+        -- The row lock settles two requests at once: the second finds the first one's time.
+        select u.* into strict v_user from auth.users u where u.id = v_user.id for no key update;
+        perform postern._check_frequency(
+            v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');
         perform postern._set_one_time_token(v_user.id, 'reauthentication_token', lower(v_user.email), envelope);
         perform postern._send_mail('reauthentication', '', v_user.email, v_user.id, envelope, v_settings.mailer_otp_exp,
             (reauthenticate.caller).request_id);

@@ -189,19 +189,93 @@ begin
             when outcome = 'refused' or outcome = 'retry' and o.attempts >= 12 then 'dead'
             else 'queued' end,
         sent_at = case when outcome = 'sent' then now() end,
-        attempts = case when outcome = 'resting' then o.attempts - 1 else o.attempts end,
-        sealed = case when outcome = 'resting' or outcome = 'retry' and o.attempts < 12 then o.sealed end,
+        attempts = case when outcome in ('resting', 'released') then o.attempts - 1 else o.attempts end,
+        sealed = case when outcome in ('resting', 'released') or outcome = 'retry' and o.attempts < 12 then o.sealed end,
         leased_by = null,
-        last_reply = left(reply, 1000),
+        last_reply = case when outcome = 'released' then o.last_reply else left(reply, 1000) end,
         -- 5 s, 10 s, 20 s … at most an hour, each with up to a fifth more, so that a relay that comes back is not rushed.
-        next_attempt_at = now()
-            + least(interval '5 seconds' * power(2, greatest(0, o.attempts - 1)), interval '1 hour') * (1 + random() / 5)
+        next_attempt_at = now() + case when outcome = 'released' then interval '0' else
+            least(interval '5 seconds' * power(2, least(10, greatest(0, o.attempts - 1))), interval '1 hour') * (1 + random() / 5) end
     where o.id = outbox_id and o.state = 'queued' and o.leased_by = worker;
     return json_build_object('v', (select g.version from auth.settings g), 'body', json_build_object('recorded', found));
 end
 $$;
 
 comment on function postern.record_delivery(uuid, text, text, text) is
-'Notes what became of a claimed mail or SMS: sent, retry (later, with growing distance; given up after 12 attempts), resting (later, no attempt was made) or refused (for good); reply is what the relay said. Secrets go with the last state.
+'Notes what became of a claimed mail or SMS: sent, retry (later, with growing distance; given up after 12 attempts), resting (later, no attempt was made), released (at once: it was not begun) or refused (for good); reply is what the relay said. Secrets go with the last state.
 Called by: the gateway''s workers.
 Refuses: never; a row that another worker has claimed meanwhile is left alone.';
+
+create or replace function postern.list_outbox(state text default null, row_limit integer default 100)
+returns json
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce((
+        select json_agg(l)
+        from (
+            select
+                o.id, o.channel, o.kind, o.recipient, o.user_id, o.state, o.attempts, postern._utc(o.created_at) as created_at,
+                postern._utc(o.sent_at) as sent_at,
+                case when o.state = 'queued' then postern._utc(o.next_attempt_at) end as next_attempt_at,
+                o.state = 'queued' and o.leased_by is not null and o.next_attempt_at > now() as is_claimed,
+                postern._utc(o.expires_at) as expires_at, o.last_reply, o.request_id
+            from auth.outbox o
+            where o.state = list_outbox.state or list_outbox.state is null
+            order by o.created_at desc, o.id
+            limit row_limit) l), '[]');
+end
+$$;
+
+comment on function postern.list_outbox(text, integer) is
+'Mail and SMS in the outbox, newest first, without what they say; state: queued, sent, dead or expired, null for all.
+Called by: the owner, and postern outbox list.
+Refuses: never.';
+
+create or replace function postern.retry_outbox(outbox_id uuid default null)
+returns json
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_retried bigint;
+    v_lost bigint;
+begin
+    -- Codes and links of given up mail are gone; what only informs can still be sent. A claimed row is being worked on.
+    update auth.outbox o
+    set state = 'queued', next_attempt_at = now(), leased_by = null,
+        attempts = case o.state when 'dead' then 0 else o.attempts end,
+        expires_at = case o.state when 'dead' then greatest(o.expires_at, now() + interval '1 day') else o.expires_at end
+    where (o.id = retry_outbox.outbox_id or retry_outbox.outbox_id is null)
+        and (o.state = 'dead' and o.kind like '%\_notification'
+            or o.state = 'queued' and (o.leased_by is null or o.next_attempt_at <= now()));
+    get diagnostics v_retried = row_count;
+    select count(*) into v_lost
+    from auth.outbox o
+    where (o.id = retry_outbox.outbox_id or retry_outbox.outbox_id is null)
+        and o.state = 'dead' and o.kind not like '%\_notification';
+    return json_build_object('retried', v_retried, 'lost', v_lost);
+end
+$$;
+
+comment on function postern.retry_outbox(uuid) is
+'Has a mail or SMS, by default all of them, sent now: what waits for its next attempt, and given up notifications. Given up mail with a code or link cannot come back, its secret is gone: the answer counts it as lost; its reader has to ask again.
+Called by: the owner, and postern outbox retry.
+Refuses: never; what is sent, expired or being sent at this moment is left alone.';
+
+create or replace function postern.drop_outbox(outbox_id uuid)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from auth.outbox o where o.id = drop_outbox.outbox_id;
+    return found;
+end
+$$;
+
+comment on function postern.drop_outbox(uuid) is
+'Removes a mail or SMS from the outbox, whatever its state. False when there is none. One that a gateway has claimed may go out all the same.
+Called by: the owner, and postern outbox drop.
+Refuses: never.';

@@ -176,7 +176,7 @@ Refuses: invalid_credentials (400) - rejected; what the hook refuses; unexpected
 
 create or replace function postern.check_custom_claims(output text)
 returns json
-language plpgsql security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -91,8 +91,8 @@ begin
         end if;
 
         update auth.users u set last_sign_in_at = now() where u.id = v_found.owner_id;
-        return postern._tokens(
-            v_found.owner_id, postern._open_session(v_found.owner_id, 'otp', verify_one_time_token.caller), 'otp');
+        return concat('{"verified":"', v_found.purpose, '",', substr(postern._tokens(
+            v_found.owner_id, postern._open_session(v_found.owner_id, 'otp', verify_one_time_token.caller), 'otp')::text, 2))::json;
     {{ template "handler" "Error confirming user" }}
     end;
 end
@@ -197,6 +197,8 @@ begin
         from auth.one_time_tokens o
         join auth.users u on u.id = o.user_id
         where o.relates_to = address and o.token_type = 'email_change_token_new'
+        -- Several accounts may want one address: the code tells whose it is.
+        order by (u.email_change_token_new = any (v_digests)) desc nulls last
         limit 1;
     end if;
     if v_user.id is null or postern._token_purposes(type) is null then

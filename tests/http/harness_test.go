@@ -46,6 +46,7 @@ type server struct {
 	URL string // no slash at its end
 	Log *logBuffer
 
+	stop    func() // ends the gateway before the test does
 	gateway *gateway.Server
 	http    *httptest.Server
 	super   *pgxpool.Pool
@@ -60,6 +61,12 @@ func start(t testing.TB, env ...string) *server {
 // startOn brings up a gateway on a database, beside those that it has already.
 func startOn(t testing.TB, db *pgtest.DB, env ...string) *server {
 	t.Helper()
+	return startAsking(t, db, gateway.Endpoints{}, env...)
+}
+
+// startAsking is startOn for a gateway that asks others: the endpoints are their doubles.
+func startAsking(t testing.TB, db *pgtest.DB, endpoints gateway.Endpoints, env ...string) *server {
+	t.Helper()
 	s := &server{t: t, db: db, Log: new(logBuffer)}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.gateway.ServeHTTP(w, r) }))
 	s.URL = "http://" + s.http.Listener.Addr().String()
@@ -69,7 +76,9 @@ func startOn(t testing.TB, db *pgtest.DB, env ...string) *server {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.gateway, err = gateway.New(ctx, cfg, gateway.Options{Version: "test", SchemaVersion: latestMigration(t), Log: log})
+	s.gateway, err = gateway.New(ctx, cfg, gateway.Options{
+		Version: "test", SchemaVersion: latestMigration(t), Log: log, Endpoints: endpoints,
+	})
 	if err != nil {
 		stop()
 		t.Fatalf("starting the gateway: %v", err)
@@ -78,12 +87,13 @@ func startOn(t testing.TB, db *pgtest.DB, env ...string) *server {
 	go func() { defer close(done); s.gateway.Run(ctx) }()
 	s.http.Start()
 	s.http.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	t.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		s.http.Close()
 		stop()
 		<-done
 		s.gateway.Close()
 	})
+	t.Cleanup(s.stop)
 	return s
 }
 

@@ -101,8 +101,7 @@ begin
         return postern._error(500, 'unexpected_failure', 'Internal Server Error',
             format('the hook answered with the HTTP status %s', v_code));
     end if;
-    return postern._error(
-        v_code::integer, case v_code when 500 then 'unexpected_failure' else 'unknown' end, output #>> '{error,message}');
+    return postern._error(v_code::integer, 'unknown', output #>> '{error,message}');
 end
 $$;
 

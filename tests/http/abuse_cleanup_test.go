@@ -1,0 +1,83 @@
+package http_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// expire leaves rows that nobody needs any more.
+func (s *server) expire(rows int) {
+	s.t.Helper()
+	s.exec(`insert into auth.oauth_client_states (id, provider_type, created_at)
+		select gen_random_uuid(), 'x', now() - interval '2 days' from generate_series(1, $1)`, rows)
+}
+
+func TestExpiredRowsAreDeleted(t *testing.T) {
+	t.Parallel()
+	const left = `select count(*) from auth.oauth_client_states`
+	s := start(t)
+	s.expire(350)
+	quiet := startOn(t, s.db)
+	quiet.set(`jwt_exp = 3600`) // time in which nothing is to happen
+	if got := quiet.one(left); got != "350" {
+		t.Fatalf("%s rows left, though nobody asked for it", got)
+	}
+	// More than one batch, by two gateways at once.
+	one, two := startOn(t, s.db, "GOTRUE_DB_CLEANUP_ENABLED=true"), startOn(t, s.db, "GOTRUE_DB_CLEANUP_ENABLED=true")
+	one.eventually("expired rows go", func() bool { return one.one(left) == "0" })
+	one.get("/health", "").want(200)
+	two.get("/health", "").want(200)
+}
+
+func TestOneGatewayAtATimeCleansUp(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.expire(1)
+	tx, err := s.superuser().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `select postern.cleanup()`); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.one(`select postern.cleanup() #>> '{body,is_busy}'`); got != "true" {
+		t.Errorf("a second one at the same time: busy %s", got)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.one(`select postern.cleanup() #>> '{body,deleted,oauth_client_states}'`); got != "1" {
+		t.Errorf("after it: deleted %s", got)
+	}
+}
+
+// Rows that somebody works with are passed over, not waited for.
+func TestCleanupPassesOverLockedRows(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.expire(3)
+	tx, err := s.superuser().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context()) //nolint:errcheck // over anyway
+	if _, err := tx.Exec(t.Context(), `select from auth.oauth_client_states limit 1 for update`); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if got := s.one(`select postern.cleanup() #>> '{body,deleted,oauth_client_states}'`); got != "2" {
+		t.Errorf("deleted %s of 3 with one locked", got)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestTestCodesAreNotLogged(t *testing.T) {
+	t.Parallel()
+	s := start(t, "GOTRUE_SMS_TEST_OTP=15551230000:864209")
+	if log := s.Log.String(); !strings.Contains(log, `"setting":"sms_test_otp","from":"***","to":"***"`) || strings.Contains(log, "864209") {
+		t.Errorf("the log says %s", log)
+	}
+}
