@@ -40,7 +40,7 @@ func newHookDouble(t testing.TB) *hookDouble {
 
 // on configures points to be asked of the double.
 func (d *hookDouble) on(points ...string) []string {
-	env := []string{anonymousOn}
+	env := append(make([]string, 0, 1+3*len(points)), anonymousOn)
 	for _, point := range points {
 		stem := "GOTRUE_HOOK_" + strings.ToUpper(point)
 		env = append(env, stem+"_ENABLED=true", stem+"_URI="+d.URL,
@@ -216,7 +216,7 @@ func TestAfterUserCreatedHookOverHTTP(t *testing.T) {
 	s.post("/signup", signUpBodyOf("new@example.com"), "").want(200)
 	s.post("/otp", `{"email": "otp@example.com"}`, "").want(200)
 	s.post("/otp", `{"email": "otp@example.com"}`, "").want(200)
-	var addresses []string
+	addresses := make([]string, 0, 2)
 	for _, event := range d.took("after-user-created") {
 		address, _ := member(event, "user.email").(string)
 		addresses = append(addresses, address)
@@ -258,7 +258,7 @@ func TestPasswordVerificationHookOverHTTP(t *testing.T) {
 	d.answering(200, map[string]any{"decision": "continue"})
 	s.do(bad).refused(400, "invalid_credentials")
 	s.do(grant(`{"email": "nobody@example.com", "password": "another"}`)).refused(400, "invalid_credentials")
-	var valid []any
+	valid := make([]any, 0, 2)
 	for _, event := range d.took("password-verification") {
 		if event["user_id"] != me.UserID {
 			t.Errorf("user_id %v", event["user_id"])
