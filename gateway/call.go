@@ -40,6 +40,8 @@ type answer struct {
 
 	Session      *sessionFacts
 	Claims, User json.RawMessage
+	TokenHook    *tokenHook // whom to ask before the claims are signed
+	URI          string     // of the hook behind HTTP that User is for; SQL has asked when it is no address
 
 	UserID       string
 	PasswordHash string
@@ -72,9 +74,14 @@ func (s *Server) call(q *request, sql string, args ...any) (*answer, error) {
 	return s.callFor(q, s.query, sql, args...)
 }
 
-// callWithHook is call for a statement that runs a SQL hook when one is configured: its own transaction then limits its time.
+// callWithHook is call for a statement that runs the custom_access_token hook when that is a database function: its own
+// transaction then limits its time.
 func (s *Server) callWithHook(q *request, sql string, args ...any) (*answer, error) {
-	if s.policy.get().TokenHookIsConfigured {
+	return s.callLimitedIf(s.policy.get().tokenHookInSQL(), q, sql, args...)
+}
+
+func (s *Server) callLimitedIf(runsHook bool, q *request, sql string, args ...any) (*answer, error) {
+	if runsHook {
 		return s.callFor(q, s.queryLimited, sql, args...)
 	}
 	return s.callFor(q, s.query, sql, args...)
@@ -120,6 +127,9 @@ func decodeAnswer(raw []byte) (*answer, error) {
 		return nil, fmt.Errorf("the database answered %.20q, which is not an object", raw)
 	}
 	err := jsonwalk.EachMember(raw, func(name, value []byte) (err error) {
+		if string(value) == "null" {
+			return nil
+		}
 		switch string(name) {
 		case "v":
 			a.Version, err = strconv.ParseInt(string(value), 10, 64)
@@ -135,6 +145,10 @@ func decodeAnswer(raw []byte) (*answer, error) {
 			err = json.Unmarshal(value, &a.Delivery)
 		case "error":
 			err = json.Unmarshal(value, &a.Error)
+		case "token_hook":
+			err = json.Unmarshal(value, &a.TokenHook)
+		case "uri":
+			err = json.Unmarshal(value, &a.URI)
 		case "verified":
 			err = json.Unmarshal(value, &a.Verified)
 		case "user_id":

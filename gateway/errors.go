@@ -53,7 +53,8 @@ func refuse(status int, code, message string) *refusal {
 	return &refusal{Status: status, Code: code, Message: message}
 }
 
-// codes that are answered without the header X-Sb-Error-Code: hooks choose their status and message (mfa-hooks.md 3.5).
+// codeUnknown is that of refusals whose status and message a hook chose. There is no header X-Sb-Error-Code with it, and with 500
+// the body names another (mfa-hooks.md 3.5).
 const codeUnknown = "unknown"
 
 const datedVersion = "2024-01-01"
@@ -68,7 +69,11 @@ func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	}
 
 	dated := q.dated()
-	body := e.body(dated, q)
+	shown := *e
+	if e.Code == codeUnknown && e.Status == http.StatusInternalServerError {
+		shown.Code = "unexpected_failure"
+	}
+	body := shown.body(dated, q)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	if dated {

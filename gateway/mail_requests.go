@@ -75,16 +75,21 @@ func (s *Server) otp(q *request) (*response, error) {
 }
 
 func (s *Server) otpByText(q *request, in otpBody) (*response, error) {
+	newUser, err := s.prepareForCode(q, in, "otp")
+	if err != nil {
+		return nil, err
+	}
 	m, err := s.mintText(q)
 	if err != nil {
 		return nil, err
 	}
 	args := append(s.requestCaller(q), text(in.Phone), in.CreateUser == nil || *in.CreateUser, in.Data.argument(), text(in.Channel),
-		text(in.CodeChallenge), text(in.CodeChallengeMethod))
+		text(in.CodeChallenge), text(in.CodeChallengeMethod), newUser)
 	a, err := s.call(q, `select postern.request_sms(caller => `+requestCaller+`, phone => $4, create_user => $5, data => $6::jsonb,
-		channel => $7, code_challenge => $8, code_challenge_method => $9, envelope => `+envelopeAt(10)+`)`,
+		channel => $7, code_challenge => $8, code_challenge_method => $9, new_user_id => $10, envelope => `+envelopeAt(11)+`)`,
 		append(args, m.envelope...)...)
-	return passOn(s.texted(q, a, m, err))
+	a, err = s.texted(q, a, m, err)
+	return passOn(s.toldAfter(q, a, err))
 }
 
 // magicLink is POST /magiclink (contract core.md 7.5).
@@ -104,16 +109,24 @@ func (s *Server) magicLinkFor(q *request, in otpBody, limiter string) (*response
 	if err := s.checkMailAddress(q, in.Email, "magic link", limiter); err != nil {
 		return nil, err
 	}
+	newUser, err := s.prepareForCode(q, in, limiter)
+	if err != nil {
+		return nil, err
+	}
 	m, err := s.mintMail(q, in.CodeChallenge)
 	if err != nil {
 		return nil, err
 	}
 	args := append(s.requestCaller(q), text(in.Email), in.CreateUser == nil || *in.CreateUser, in.Data.argument(),
-		text(in.CodeChallenge), text(in.CodeChallengeMethod), limiter)
+		text(in.CodeChallenge), text(in.CodeChallengeMethod), limiter, newUser)
 	a, err := s.call(q, `select postern.request_magic_link(caller => `+requestCaller+`, email => $4, create_user => $5,
-		data => $6::jsonb, code_challenge => $7, code_challenge_method => $8, limiter => $9, envelope => `+envelopeAt(10)+`)`,
+		data => $6::jsonb, code_challenge => $7, code_challenge_method => $8, limiter => $9, new_user_id => $10,
+		envelope => `+envelopeAt(11)+`)`,
 		append(args, m.envelope...)...)
-	return s.mailed(a, err)
+	if err == nil {
+		s.outbox.nudge()
+	}
+	return passOn(s.toldAfter(q, a, err))
 }
 
 // resend is POST /resend (contract core.md 7.6).

@@ -19,24 +19,30 @@ type policy struct {
 	Version int64 `json:"version"`
 	Adopted bool  `json:"adopted"`
 
-	DisableSignup         bool     `json:"disable_signup"`
-	EmailEnabled          bool     `json:"external_email_enabled"`
-	PhoneEnabled          bool     `json:"external_phone_enabled"`
-	AnonymousEnabled      bool     `json:"external_anonymous_users_enabled"`
-	MailerAutoconfirm     bool     `json:"mailer_autoconfirm"`
-	SMSAutoconfirm        bool     `json:"sms_autoconfirm"`
-	JWTAudience           string   `json:"jwt_aud"`
-	JWTIssuer             string   `json:"jwt_issuer"`
-	AdminRoles            []string `json:"jwt_admin_roles"`
-	PasswordMinLength     int      `json:"password_min_length"`
-	PasswordCharacters    []string `json:"password_required_characters"`
-	TokenHookIsConfigured bool     `json:"hook_custom_access_token_enabled"`
-	MailerOTPLength       int      `json:"mailer_otp_length"`
-	SMSOTPLength          int      `json:"sms_otp_length"`
-	SMSHookEnabled        bool     `json:"hook_send_sms_enabled"`
-	SMSHookURI            string   `json:"hook_send_sms_uri"`
-	SiteURL               string   `json:"site_url"`
-	URIAllowList          []string `json:"uri_allow_list"`
+	DisableSignup      bool     `json:"disable_signup"`
+	EmailEnabled       bool     `json:"external_email_enabled"`
+	PhoneEnabled       bool     `json:"external_phone_enabled"`
+	AnonymousEnabled   bool     `json:"external_anonymous_users_enabled"`
+	MailerAutoconfirm  bool     `json:"mailer_autoconfirm"`
+	SMSAutoconfirm     bool     `json:"sms_autoconfirm"`
+	JWTAudience        string   `json:"jwt_aud"`
+	JWTIssuer          string   `json:"jwt_issuer"`
+	AdminRoles         []string `json:"jwt_admin_roles"`
+	PasswordMinLength  int      `json:"password_min_length"`
+	PasswordCharacters []string `json:"password_required_characters"`
+	MailerOTPLength    int      `json:"mailer_otp_length"`
+	SMSOTPLength       int      `json:"sms_otp_length"`
+	SMSHookEnabled     bool     `json:"hook_send_sms_enabled"`
+	SMSHookURI         string   `json:"hook_send_sms_uri"`
+	SiteURL            string   `json:"site_url"`
+	URIAllowList       []string `json:"uri_allow_list"`
+
+	TokenHookEnabled    bool   `json:"hook_custom_access_token_enabled"`
+	TokenHookURI        string `json:"hook_custom_access_token_uri"`
+	PasswordHookEnabled bool   `json:"hook_password_verification_attempt_enabled"`
+	PasswordHookURI     string `json:"hook_password_verification_attempt_uri"`
+	BeforeHookEnabled   bool   `json:"hook_before_user_created_enabled"`
+	AfterHookEnabled    bool   `json:"hook_after_user_created_enabled"`
 
 	// TestCodes are the fixed codes of test numbers, by number.
 	TestCodes map[string]string `json:"sms_test_otp"`
@@ -46,6 +52,14 @@ type policy struct {
 	EmailHookEnabled bool `json:"hook_send_email_enabled"`
 
 	redirects *redirect.Rules // compiled from site and list
+}
+
+// tokenHookInSQL reports whether statements that answer with tokens run a hook.
+func (p *policy) tokenHookInSQL() bool { return p.TokenHookEnabled && isFunction(p.TokenHookURI) }
+
+// passwordHookInSQL reports whether the second statement of a password sign-in runs a hook.
+func (p *policy) passwordHookInSQL() bool {
+	return p.PasswordHookEnabled && isFunction(p.PasswordHookURI)
 }
 
 func (p *policy) passwordRules() password.Rules {

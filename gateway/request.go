@@ -27,6 +27,8 @@ type request struct {
 	deadline time.Time
 	claims   token.Claims // of the verified bearer token, on guarded routes
 
+	limitTaken bool // a statement before the one that does the work has counted this request
+
 	requestID  string
 	isRead     bool
 	raw        []byte // the body, once it is read
@@ -212,6 +214,9 @@ func (s *Server) address(q *request) any {
 
 // limiterKey is what the per-client limits count by (contract core.md 11.1); NULL means that the client is not limited.
 func (s *Server) limiterKey(q *request) any {
+	if q.limitTaken {
+		return nil
+	}
 	if s.config.SbForwardedFor && s.judges.proxies.Believes(q.r) {
 		if address, ok := firstAddress(q.r.Header.Get("Sb-Forwarded-For")); ok {
 			return address.String()

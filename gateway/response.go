@@ -49,12 +49,17 @@ func passOn(a *answer, err error) (*response, error) {
 
 // signIn answers with tokens when SQL opened or continued a session, else with the body that it made. weak is the
 // password's weakness for the password grant, and absent for all others (contract core.md 4.2).
-func (s *Server) signIn(a *answer, err error, weak json.RawMessage) (*response, error) {
+func (s *Server) signIn(q *request, a *answer, err error, weak json.RawMessage) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
 	if a.Session == nil {
 		return &response{body: a.Body}, nil
+	}
+	if a.TokenHook != nil {
+		if err := s.customizeClaims(q, a); err != nil {
+			return nil, err
+		}
 	}
 	access, err := s.keys.Sign(a.Claims)
 	if err != nil {

@@ -31,7 +31,7 @@ func routeTable() []route {
 		{http.MethodGet, "/settings", everybody, (*Server).settings, ""},
 		{http.MethodGet, "/.well-known/jwks.json", everybody, (*Server).jwks, ""},
 		{http.MethodGet, "/.well-known/openid-configuration", everybody, (*Server).openIDConfiguration, ""},
-		{http.MethodPost, "/signup", everybody, withCaptcha("", (*Server).signUp), "take_limit, sign_up, sign_up_anonymously"},
+		{http.MethodPost, "/signup", everybody, withCaptcha("", (*Server).signUp), "take_limit, prepare_user, sign_up, sign_up_anonymously"},
 		{http.MethodPost, "/token", everybody, (*Server).tokenWithCaptcha, "find_password, sign_in_with_password, refresh_session, refresh_adopted_session, exchange_auth_code"},
 		{http.MethodPost, "/recover", everybody, withCaptcha("recover", (*Server).recover), "request_recovery"},
 		{http.MethodPost, "/magiclink", everybody, withCaptcha("magic_link", (*Server).magicLink), "request_magic_link"},

@@ -50,6 +50,13 @@ func (s *Server) signUp(q *request) (*response, error) {
 		}
 	}
 
+	var newUser any
+	if hash != nil {
+		var err error
+		if newUser, err = s.prepareUser(q, in.Email, in.Phone, in.Data); err != nil {
+			return nil, err
+		}
+	}
 	m, err := s.mintMail(q, in.CodeChallenge)
 	if in.Phone != "" {
 		m, err = s.mintText(q)
@@ -59,25 +66,41 @@ func (s *Server) signUp(q *request) (*response, error) {
 	}
 	args := []any{
 		text(in.Email), text(in.Phone), hash, problem.argument(), in.Data.argument(), text(in.Channel),
-		text(in.CodeChallenge), text(in.CodeChallengeMethod), s.address(q), userAgent(q), s.audience(q), q.id(),
+		text(in.CodeChallenge), text(in.CodeChallengeMethod), s.address(q), userAgent(q), s.audience(q), q.id(), newUser,
 	}
 	a, err := s.callWithHook(q, `select postern.sign_up(
 		email => $1, phone => $2, password_hash => $3, password_problem => $4::json, data => $5::jsonb, channel => $6,
 		code_challenge => $7, code_challenge_method => $8,
 		caller => postern.caller(ip => $9, user_agent => $10, audience => $11, request_id => $12),
-		envelope => `+envelopeAt(13)+`)`, append(args, m.envelope...)...)
+		new_user_id => $13, envelope => `+envelopeAt(14)+`)`, append(args, m.envelope...)...)
 	a, err = s.texted(q, a, m, err)
 	s.outbox.nudge()
-	return s.signIn(a, problem.explain(err), nil)
+	a, err = s.toldAfter(q, a, err)
+	return s.signIn(q, a, problem.explain(err), nil)
 }
 
 const takeLimit = `select postern.take_limit(limiter => $1, caller => postern.caller(limiter_key => $2))`
 
 func (s *Server) signUpAnonymously(q *request, in signUpBody) (*response, error) {
-	a, err := s.callWithHook(q, `select postern.sign_up_anonymously(data => $1::jsonb,
-		caller => postern.caller(ip => $2, user_agent => $3, audience => $4, limiter_key => $5))`,
-		in.Data.argument(), s.address(q), userAgent(q), s.audience(q), s.limiterKey(q))
-	return s.signIn(a, err, nil)
+	if err := s.limitBeforeHook(q, "anonymous_sign_ins"); err != nil {
+		return nil, err
+	}
+	newUser, err := s.prepareUser(q, "", "", in.Data)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.callWithHook(q, `select postern.sign_up_anonymously(data => $1::jsonb, new_user_id => $2,
+		caller => postern.caller(ip => $3, user_agent => $4, audience => $5, limiter_key => $6))`,
+		in.Data.argument(), newUser, s.address(q), userAgent(q), s.audience(q), s.limiterKey(q))
+	answer, err := s.signIn(q, a, err, nil)
+	if err == nil && s.policy.get().AfterHookEnabled {
+		// After the tokens, and in the hook's own words, as in the reference.
+		err = s.tellAfter(q, a.Session.UserID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
 }
 
 // passwordProblem is what the gateway found wrong with a plain password; SQL refuses with it when its turn comes.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/postern-auth/postern/gateway/hook"
@@ -50,15 +49,15 @@ func (s *Server) recordText(id string) {
 }
 
 func (s *Server) sendText(q *request, d *textDelivery, code string) error {
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(q.r.Context()), q.deadline)
-	defer cancel()
 	policy := s.policy.get()
 	if policy.SMSHookEnabled {
-		return s.sendTextByHook(ctx, q, policy.SMSHookURI, d, code)
+		return s.sendTextByHook(q, policy.SMSHookURI, d, code)
 	}
 	if s.sms == nil {
 		return refuse(http.StatusInternalServerError, "unexpected_failure", "Unable to get SMS provider")
 	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(q.r.Context()), q.deadline)
+	defer cancel()
 	_, err := s.sms.Send(ctx, d.Phone, d.Channel, code)
 	if errors.Is(err, sms.ErrUnusable) {
 		e := refuse(http.StatusInternalServerError, "unexpected_failure", "Unable to get SMS provider")
@@ -70,51 +69,17 @@ func (s *Server) sendText(q *request, d *textDelivery, code string) error {
 	return nil
 }
 
-type hookMetadata struct {
-	UUID      string `json:"uuid"`
-	Time      string `json:"time"`
-	Name      string `json:"name"`
-	IPAddress string `json:"ip_address,omitempty"`
-}
-
-func (s *Server) hookMetadata(q *request, point hook.Point) hookMetadata {
-	m := hookMetadata{UUID: randomUUID(), Time: time.Now().Format(time.RFC3339Nano), Name: point.MetadataName()}
-	if address := s.clientAddress(q.r); address.IsValid() {
-		m.IPAddress = address.String()
-	}
-	return m
-}
-
 // sendTextByHook hands the code to the send_sms hook (contract mfa-hooks.md 3.6).
-func (s *Server) sendTextByHook(ctx context.Context, q *request, uri string, d *textDelivery, code string) error {
-	const point = hook.Point("send_sms")
-	if strings.HasPrefix(uri, "pg-functions:") {
+func (s *Server) sendTextByHook(q *request, uri string, d *textDelivery, code string) error {
+	if isFunction(uri) {
 		e := refuse(http.StatusInternalServerError, "unexpected_failure", "Error running hook URI: "+uri)
 		e.Cause = "send_sms as a database function is not built: SQL does not see codes"
 		return e
 	}
-	input, err := json.Marshal(struct {
+	_, err := s.askHook(q, hook.SendSMS, uri, struct {
 		Metadata hookMetadata      `json:"metadata"`
 		User     json.RawMessage   `json:"user"`
 		SMS      map[string]string `json:"sms"`
-	}{s.hookMetadata(q, point), d.User, map[string]string{"otp": code, "phone": d.Phone}})
-	if err != nil {
-		return err
-	}
-	secrets, err := hook.ParseSecrets(s.config.HookSecrets[string(point)].Reveal())
-	if err != nil {
-		return err
-	}
-	output, err := s.hooks.Call(ctx, uri, secrets, input)
-	if err == nil {
-		if refused := hook.Refused(output); refused != nil {
-			err = refused
-		}
-	}
-	if failure, ok := errors.AsType[*hook.Failure](err); ok {
-		e := refuse(failure.Status, failure.Code, failure.Message)
-		e.Cause = failure.Outcome
-		return e
-	}
+	}{s.hookMetadata(q, hook.SendSMS), d.User, map[string]string{"otp": code, "phone": d.Phone}})
 	return err
 }

@@ -49,7 +49,7 @@ func (s *Server) passwordGrant(q *request) (*response, error) {
 		if err != nil {
 			return nil, err
 		}
-		return s.signIn(a, nil, s.weakness(q, in.Password))
+		return s.signIn(q, a, nil, s.weakness(q, in.Password))
 	}
 }
 
@@ -68,10 +68,18 @@ func (s *Server) passwordAttempt(q *request, email, phone, plain string, limiter
 	if email == "" {
 		provider = "phone"
 	}
-	return s.callWithHook(q, `select postern.sign_in_with_password(user_id => $1, provider => $2, is_valid => $3,
-		compared_digest => $4, new_hash => $5, caller => postern.caller(ip => $6, user_agent => $7))`,
+	policy := s.policy.get()
+	var output any
+	if policy.PasswordHookEnabled && found.UserID != "" && !isFunction(policy.PasswordHookURI) {
+		if output, err = s.askPasswordHook(q, policy.PasswordHookURI, found.UserID, check.valid); err != nil {
+			return nil, err
+		}
+	}
+	return s.callLimitedIf(policy.tokenHookInSQL() || policy.passwordHookInSQL(), q, `select postern.sign_in_with_password(
+		user_id => $1, provider => $2, is_valid => $3, compared_digest => $4, new_hash => $5,
+		caller => postern.caller(ip => $6, user_agent => $7), hook_output => $8)`,
 		uuidArgument(found.UserID), provider, check.valid, digest(found.PasswordHash), text(check.newHash),
-		s.address(q), userAgent(q))
+		s.address(q), userAgent(q), output)
 }
 
 // exchange ends a flow that began with a code challenge (contract core.md 4.4).
@@ -86,7 +94,7 @@ func (s *Server) exchange(q *request) (*response, error) {
 	a, err := s.callWithHook(q, `select postern.exchange_auth_code(auth_code => $1, code_verifier => $2,
 		caller => postern.caller(ip => $3, user_agent => $4, limiter_key => $5))`,
 		text(in.AuthCode), text(in.CodeVerifier), s.address(q), userAgent(q), s.limiterKey(q))
-	return s.signIn(a, err, nil)
+	return s.signIn(q, a, err, nil)
 }
 
 type passwordCheck struct {
@@ -169,7 +177,7 @@ func (s *Server) refreshToken(q *request) (*response, error) {
 		// Signed by nobody we know, or of the kind that only Supabase Auth issued: the database need not be asked.
 		err = refuse(http.StatusBadRequest, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
 	}
-	answer, err := s.signIn(a, err, nil)
+	answer, err := s.signIn(q, a, err, nil)
 	if err == nil {
 		if a.Session.Reuse == "" {
 			answer.header["Sb-Auth-Refresh-Token-Reuse"] = []string{"false"}

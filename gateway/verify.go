@@ -47,10 +47,14 @@ func (s *Server) followLink(q *request, link url.Values) (*response, error) {
 	token := storable(link.Get("token"))
 	isPKCE := seal.IsPKCE(token)
 	a, err := s.verify(q, link.Get("type"), []any{seal.LinkDigest(token), isPKCE, [][]byte{}, nil, nil, nil, nil})
+	var answer *response
+	if err == nil {
+		answer, err = s.redirectVerified(q, target, link.Get("type"), isPKCE, a)
+	}
 	if err != nil {
 		return redirectError(target, isPKCE, err)
 	}
-	return s.redirectVerified(target, link.Get("type"), isPKCE, a)
+	return answer, nil
 }
 
 // prefetched reports whether a request only looks ahead.
@@ -112,7 +116,7 @@ func (s *Server) postVerify(q *request) (*response, error) {
 		proof = []any{nil, false, s.seal.CodeHMACs(in.Token), seal.AdoptedCodeDigest(address, in.Token), text(address), nil, nil}
 	}
 	a, err := s.verify(q, in.Type, proof)
-	return s.signIn(a, err, nil)
+	return s.signIn(q, a, err, nil)
 }
 
 // testCode is a presented code as an argument when it is one of those configured for test numbers, which are no secrets; NULL else.
@@ -126,7 +130,7 @@ func (s *Server) testCode(presented string) any {
 }
 
 // redirectVerified sends the browser on with the session, the auth code or the message that it is half done.
-func (s *Server) redirectVerified(target, kind string, isPKCE bool, a *answer) (*response, error) {
+func (s *Server) redirectVerified(q *request, target, kind string, isPKCE bool, a *answer) (*response, error) {
 	if a.Session == nil {
 		var body struct {
 			AuthCode string `json:"auth_code"`
@@ -144,7 +148,7 @@ func (s *Server) redirectVerified(target, kind string, isPKCE bool, a *answer) (
 		}
 		return seeOther(withFragment(target, values), nil), nil
 	}
-	signed, err := s.signIn(a, nil, nil)
+	signed, err := s.signIn(q, a, nil, nil)
 	if err != nil {
 		return nil, err
 	}

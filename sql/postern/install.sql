@@ -30,6 +30,7 @@ set local client_min_messages = warning;
 {{ template "postern/cleanup.sql" . }}
 {{ template "postern/outbox.sql" . }}
 {{ template "postern/mail_requests.sql" . }}
+{{ template "postern/user_hooks.sql" . }}
 {{ template "postern/phone.sql" . }}
 {{ template "postern/verify.sql" . }}
 {{ template "postern/sign_up.sql" . }}

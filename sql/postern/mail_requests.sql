@@ -120,6 +120,7 @@ create or replace function postern.request_magic_link(
     code_challenge_method text default null,
     limiter text default 'otp',
     envelope postern.envelope default null,
+    new_user_id uuid default null,
     caller postern.caller default null)
 returns json
 language plpgsql security definer
@@ -130,6 +131,7 @@ declare
     v_audience text;
     v_user auth.users;
     v_email text;
+    v_is_new boolean := false;
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
@@ -161,7 +163,8 @@ begin
             if v_settings.disable_signup then
                 perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
             end if;
-            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data);
+            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data, new_user_id);
+            v_is_new := not v_settings.mailer_autoconfirm;
             if v_settings.mailer_autoconfirm then
                 perform postern._confirm_email(v_user.id);
                 perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', 'email'));
@@ -177,13 +180,14 @@ begin
                 v_settings, v_user, 'magic_link', 'magiclink', code_challenge, code_challenge_method, envelope,
                 (request_magic_link.caller).request_id);
         end if;
-        return json_build_object('v', v_settings.version, 'body', json_build_object());
+        return json_build_object('v', v_settings.version, 'body', json_build_object(),
+            'user_id', case when v_is_new and v_settings.hook_after_user_created_enabled then v_user.id end);
     {{ template "handler" "Error sending magic link email" }}
     end;
 end
 $$;
 
-comment on function postern.request_magic_link(text, boolean, jsonb, text, text, text, postern.envelope, postern.caller) is
+comment on function postern.request_magic_link(text, boolean, jsonb, text, text, text, postern.envelope, uuid, postern.caller) is
 'Mails a link and code to sign in with; creates the account when the address is new and create_user allows it (contract core.md 7.5).
 Called by: POST /otp with an email (limiter otp), POST /magiclink (limiter magic_link).
 Refuses: over_request_rate_limit, over_email_send_rate_limit (429); otp_disabled, signup_disabled, email_provider_disabled (422); validation_failed, email_address_not_authorized (400).';
@@ -195,17 +199,18 @@ create or replace function postern._create_unconfirmed(
     phone text,
     encrypted_password text,
     data jsonb,
-    is_updated_next boolean default false)
+    new_user_id uuid default null)
 returns auth.users
 language plpgsql
 as $$
 declare
     v_user auth.users;
-    v_user_id uuid := gen_random_uuid();
+    v_user_id uuid := coalesce(new_user_id, gen_random_uuid());
     v_provider text := case when email is null then 'phone' else 'email' end;
     v_facts jsonb := jsonb_build_object('sub', v_user_id, 'email_verified', false, 'phone_verified', false)
         || case when email is null then '{}' else jsonb_build_object('email', email) end;
 begin
+    perform postern._check_prepared(settings, new_user_id);
     begin
         perform postern._insert_user(
             v_user_id, audience, trim(settings.jwt_default_group_name), email, phone, encrypted_password,
@@ -232,8 +237,8 @@ begin
 end
 $$;
 
-comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb, boolean) is
-'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile. is_updated_next: the caller stores the metadata in the update that it makes anyway.
+comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb, uuid) is
+'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile.
 Called by: functions that register by a code.
 Refuses: errors of users'' triggers reach the caller.';
 

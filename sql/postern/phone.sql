@@ -113,6 +113,7 @@ create or replace function postern.request_sms(
     code_challenge text default null,
     code_challenge_method text default null,
     envelope postern.envelope default null,
+    new_user_id uuid default null,
     caller postern.caller default null)
 returns json
 language plpgsql security definer
@@ -153,7 +154,7 @@ begin
             if v_settings.disable_signup then
                 perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
             end if;
-            v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data);
+            v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data, new_user_id);
             v_is_new := true;
             if v_settings.sms_autoconfirm then
                 update auth.users u set phone_confirmed_at = now() where u.id = v_user.id;
@@ -171,13 +172,15 @@ begin
         end if;
         return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body',
             case when v_was_confirmed and (v_delivery ->> 'is_test')::boolean
-                then json_build_object('message_id', 'test-otp') else json_build_object() end);
+                then json_build_object('message_id', 'test-otp') else json_build_object() end,
+            'user_id', case when v_is_new and not v_settings.sms_autoconfirm and v_settings.hook_after_user_created_enabled
+                then v_user.id end);
     {{ template "handler" "Error sending sms" }}
     end;
 end
 $$;
 
-comment on function postern.request_sms(text, boolean, jsonb, text, text, text, postern.envelope, postern.caller) is
+comment on function postern.request_sms(text, boolean, jsonb, text, text, text, postern.envelope, uuid, postern.caller) is
 'Texts a code to sign in with; creates the account when the number is new and create_user allows it (contract core.md 7.5).
 Called by: POST /otp with a phone.
 Refuses: over_request_rate_limit, over_sms_send_rate_limit (429); otp_disabled, signup_disabled (422); phone_provider_disabled, validation_failed (400).';

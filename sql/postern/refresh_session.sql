@@ -9,6 +9,7 @@ declare
     v_settled record;
     v_counter bigint;
     v_reuse text;
+    v_hook json;
     v_refused json;
 begin
     if (refresh_session.caller).limiter_key is not null then
@@ -79,11 +80,15 @@ begin
         end if;
 
         perform postern._audit_user('token_refreshed', 'token', v.user_id);
-        if v.has_hook then
+        if v.has_hook and v.hook_uri like 'pg-functions:%' then
             v.claims := postern._customize_claims(v.hook_uri, v.user_id, v.claims::json, 'token_refresh')::text;
+        elsif v.has_hook then
+            -- Should it fail, the presented token is the one before the current: that is always answered (DESIGN 7).
+            v_hook := json_build_object('uri', v.hook_uri, 'method', 'token_refresh', 'ends_session', false);
         end if;
         return postern._token_answer(
-            v.version, v.user_id, refresh_session.session_id, v_counter, v_reuse, v.expires_in, v.claims, v."user");
+            v.version, v.user_id, refresh_session.session_id, v_counter, v_reuse, v.expires_in, v.claims, v."user",
+            v_hook);
     {{ template "handler" "Database error refreshing session" }}
     end;
 end

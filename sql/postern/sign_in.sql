@@ -56,14 +56,26 @@ create or replace function postern.sign_in_with_password(
     is_valid boolean,
     compared_digest text default null,
     new_hash text default null,
+    hook_output text default null,
     caller postern.caller default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
+    v_has_hook boolean;
     v_user record;
+    v_refused json;
 begin
+    select g.hook_password_verification_attempt_enabled into strict v_has_hook from auth.settings g;
+    if v_has_hook and sign_in_with_password.user_id is not null then
+        v_refused := postern._ask_password_hook(
+            sign_in_with_password.user_id, coalesce(is_valid, false), hook_output, sign_in_with_password.caller);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
+
     begin
         if sign_in_with_password.user_id is null or is_valid is not true then
             perform postern._refuse(400, 'invalid_credentials', 'Invalid login credentials');
@@ -103,7 +115,7 @@ begin
 end
 $$;
 
-comment on function postern.sign_in_with_password(uuid, text, boolean, text, text, postern.caller) is
-'The second half of a password sign-in: records the outcome and opens the session. compared_digest is the hex SHA-256 of the hash that the password was compared with; new_hash replaces it when it was made with an older algorithm. provider is email or phone. Contract core.md 4.3.
+comment on function postern.sign_in_with_password(uuid, text, boolean, text, text, text, postern.caller) is
+'The second half of a password sign-in: records the outcome and opens the session. compared_digest is the hex SHA-256 of the hash that the password was compared with; new_hash replaces it when it was made with an older algorithm. provider is email or phone. hook_output is what a password_verification_attempt hook behind HTTP answered, the text null when nothing; a database function is asked here. Contract core.md 4.3.
 Called by: POST /token with grant_type password, after hashing; user_id null for an unknown account.
-Refuses: invalid_credentials, user_banned, email_not_confirmed, phone_not_confirmed (400); conflict (409) - the password changed meanwhile, the gateway starts again.';
+Refuses: invalid_credentials, user_banned, email_not_confirmed, phone_not_confirmed (400); conflict (409) - the password changed meanwhile, the gateway starts again; what the hook refuses.';

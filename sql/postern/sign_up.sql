@@ -8,6 +8,7 @@ create or replace function postern.sign_up(
     code_challenge text default null,
     code_challenge_method text default null,
     envelope postern.envelope default null,
+    new_user_id uuid default null,
     caller postern.caller default null)
 returns json
 language plpgsql security definer
@@ -63,8 +64,7 @@ begin
             -- Only when the settings changed between the gateway's look and this statement.
             perform postern._refuse(503, 'unexpected_failure', 'Please try again', 'called without a password hash', 1);
         elsif v_user.id is null then
-            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data,
-                is_updated_next => v_confirm);
+            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data, new_user_id);
             v_is_new := v_user.encrypted_password = password_hash and v_user.confirmed_at is null;
         end if;
         if not v_is_new then
@@ -82,7 +82,8 @@ begin
                     json_build_object('provider', v_provider));
             end if;
             return json_build_object(
-                'v', v_settings.version, 'delivery', v_delivery, 'body', postern._user_json(v_user.id));
+                'v', v_settings.version, 'delivery', v_delivery, 'body', postern._user_json(v_user.id),
+                'user_id', case when v_settings.hook_after_user_created_enabled then v_user.id end);
         end if;
 
         update auth.users u
@@ -101,7 +102,7 @@ begin
 end
 $$;
 
-comment on function postern.sign_up(text, text, text, json, jsonb, text, text, text, postern.envelope, postern.caller) is
+comment on function postern.sign_up(text, text, text, json, jsonb, text, text, text, postern.envelope, uuid, postern.caller) is
 'Creates an account with an address or a number and a password hash; confirms it and opens a session at once when auth.settings says so. password_problem: what the gateway found wrong with the plain password, {status, code, message}. Contract core.md 3.
 Called by: POST /signup.
 Refuses: signup_disabled, weak_password (422); validation_failed, email_provider_disabled, phone_provider_disabled (400); user_already_exists (422) - known account where accounts are confirmed at once; errors of users'' triggers.';
@@ -151,10 +152,13 @@ begin
     end if;
     if known.invited_at is not null then
         -- What the inviter wrote about the invited is not for whoever knows the address.
-        return jsonb_build_object('v', settings.version, 'body',
-            postern._user_json(known.id)::jsonb || '{"user_metadata": {}, "identities": []}')::text::json;
+        return jsonb_build_object(
+            'v', settings.version,
+            'body', postern._user_json(known.id)::jsonb || '{"user_metadata": {}, "identities": []}',
+            'user_id', case when settings.hook_after_user_created_enabled then known.id end)::text::json;
     end if;
-    return json_build_object('v', settings.version, 'delivery', v_delivery, 'body', postern._user_json(known.id));
+    return json_build_object('v', settings.version, 'delivery', v_delivery, 'body', postern._user_json(known.id),
+        'user_id', case when settings.hook_after_user_created_enabled then known.id end);
 end
 $$;
 
@@ -205,14 +209,17 @@ comment on function postern._check_code_challenge(text, text) is
 Called by: functions that start a flow.
 Refuses: validation_failed (400).';
 
-create or replace function postern.sign_up_anonymously(data jsonb default null, caller postern.caller default null)
+create or replace function postern.sign_up_anonymously(
+    data jsonb default null,
+    new_user_id uuid default null,
+    caller postern.caller default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
     v_settings auth.settings;
-    v_user_id uuid := gen_random_uuid();
+    v_user_id uuid := coalesce(new_user_id, gen_random_uuid());
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
@@ -229,6 +236,7 @@ begin
         elsif v_settings.disable_signup then
             perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
         end if;
+        perform postern._check_prepared(v_settings, new_user_id);
 
         perform postern._insert_user(
             v_user_id, coalesce(nullif((sign_up_anonymously.caller).audience, ''), v_settings.jwt_aud),
@@ -241,7 +249,7 @@ begin
 end
 $$;
 
-comment on function postern.sign_up_anonymously(jsonb, postern.caller) is
+comment on function postern.sign_up_anonymously(jsonb, uuid, postern.caller) is
 'Creates an account without address, number or password and opens its session (contract core.md 3.7).
 Called by: POST /signup without email and phone.
 Refuses: over_request_rate_limit (429); anonymous_provider_disabled, signup_disabled (422); errors of users'' triggers.';

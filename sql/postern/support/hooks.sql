@@ -1,4 +1,4 @@
-create or replace function postern._run_sql_hook(uri text, input json)
+create or replace function postern._call_sql_hook(uri text, input json)
 returns jsonb
 language plpgsql
 as $$
@@ -7,7 +7,6 @@ declare
     v_function oid;
     v_type oid;
     v_result oid;
-    v_code numeric;
     v_output jsonb;
     v_state text;
     v_message text;
@@ -47,54 +46,69 @@ begin
             column = 'Error running hook URI: ' || uri;
     end;
 
-    if v_result = 'text'::regtype and jsonb_typeof(v_output) = 'string' then
-        begin
-            v_output := (v_output #>> '{}')::jsonb;
-        exception when data_exception then
-            perform postern._refuse(500, 'unexpected_failure', 'Error unmarshaling JSON output.');
-        end;
-    end if;
-    if v_output is null or v_output = 'null' then
-        return null;
-    end if;
+    return postern._hook_output(case
+        when v_result = 'text'::regtype and jsonb_typeof(v_output) = 'string' then v_output #>> '{}' else v_output::text end);
+end
+$$;
+
+comment on function postern._call_sql_hook(text, json) is
+'Runs a pg-functions hook in the calling transaction and returns its output object, null when it has none (contract mfa-hooks.md 3.4). Its time limit is the statement''s.
+Called by: the functions a hook belongs to.
+Refuses: what the hook raises; unexpected_failure (500) - no such function, too slow, or an output that is not an object.';
+
+create or replace function postern._hook_output(output text)
+returns jsonb
+language plpgsql stable
+as $$
+declare
+    v_output jsonb;
+begin
+    begin
+        v_output := nullif(output::jsonb, 'null');
+    exception when data_exception or statement_too_complex then
+        perform postern._refuse(500, 'unexpected_failure', 'Error unmarshaling JSON output.');
+    end;
     if jsonb_typeof(v_output) <> 'object' then
         perform postern._refuse(500, 'unexpected_failure', 'Error unmarshaling JSON output.');
-    end if;
-    if jsonb_typeof(v_output #> '{error,message}') = 'string' and v_output #>> '{error,message}' <> ''
-        and coalesce(jsonb_typeof(v_output #> '{error,http_code}'), 'number') in ('number', 'null')
-    then
-        v_code := coalesce(nullif((v_output #>> '{error,http_code}')::numeric, 0), 500);
-        -- A number that is no status is not the shape of an error object.
-        if v_code % 1 = 0 and abs(v_code) < 1000000 then
-            perform postern._refuse_for_hook(v_code::integer, v_output #>> '{error,message}');
-        end if;
     end if;
     return v_output;
 end
 $$;
 
-comment on function postern._run_sql_hook(text, json) is
-'Runs a pg-functions hook in the calling transaction and returns its output object, null when it has none (contract mfa-hooks.md 3.4, 3.5). Its time limit is the statement''s.
-Called by: the functions a hook belongs to.
-Refuses: what the hook raises or answers as an error; unexpected_failure (500) - no such function, too slow, or an output that is not an object.';
+comment on function postern._hook_output(text) is
+'A hook''s output as an object, null when it has none (contract mfa-hooks.md 3.3, 3.4).
+Called by: postern._call_sql_hook; functions that are handed the output of a hook behind HTTP.
+Refuses: unexpected_failure (500) - JSON that is no object, or that jsonb does not take.';
 
-create or replace function postern._refuse_for_hook(status integer, message text)
-returns void
-language plpgsql
+create or replace function postern._hook_refusal(output jsonb)
+returns json
+language plpgsql stable
 as $$
+declare
+    v_code numeric;
 begin
-    if status not between 200 and 999 then
-        perform postern._refuse(500, 'unexpected_failure', 'Internal Server Error',
-            format('the hook answered with the HTTP status %s', status));
+    if output is null or jsonb_typeof(output #> '{error,message}') is distinct from 'string'
+        or output #>> '{error,message}' = ''
+        or coalesce(jsonb_typeof(output #> '{error,http_code}'), 'number') not in ('number', 'null')
+    then
+        return null;
     end if;
-    perform postern._refuse(status, case status when 500 then 'unexpected_failure' else 'unknown' end, message);
+    v_code := coalesce(nullif((output #>> '{error,http_code}')::numeric, 0), 500);
+    if v_code % 1 <> 0 or abs(v_code) >= 1000000 then
+        -- A number that is no status is not the shape of an error object.
+        return null;
+    elsif v_code not between 200 and 999 then
+        return postern._error(500, 'unexpected_failure', 'Internal Server Error',
+            format('the hook answered with the HTTP status %s', v_code));
+    end if;
+    return postern._error(v_code::integer, 'unknown', output #>> '{error,message}');
 end
 $$;
 
-comment on function postern._refuse_for_hook(integer, text) is
-'Refuses with the status and message that a hook answered (contract mfa-hooks.md 3.5).
-Called by: postern._run_sql_hook.
-Refuses: always.';
+comment on function postern._hook_refusal(jsonb) is
+'The refusal that a hook answered as an error object, null when it answered none (contract mfa-hooks.md 3.5).
+Called by: the functions a hook belongs to.
+Refuses: never.';
 
 create or replace function postern._customize_claims(uri text, user_id uuid, claims json, method text)
 returns json
@@ -102,20 +116,39 @@ language plpgsql
 as $$
 declare
     v_output jsonb;
-    v_claims jsonb;
-    v_problems text;
+    v_refusal json;
 begin
-    v_output := postern._run_sql_hook(uri, json_build_object(
-        'metadata', json_build_object(
-            'uuid', gen_random_uuid(), 'time', postern._utc(clock_timestamp()), 'name', 'customize-access-token'),
+    v_output := postern._call_sql_hook(uri, json_build_object(
+        'metadata', postern._hook_metadata('customize-access-token', null),
         'user_id', user_id,
         'claims', claims,
         'authentication_method', method));
-    if v_output is not null and not v_output ? 'claims' then
-        perform postern._refuse(500, 'unexpected_failure', 'output claims field is missing');
+    v_refusal := postern._hook_refusal(v_output);
+    if v_refusal is not null then
+        perform postern._refuse(
+            (v_refusal #>> '{error,status}')::integer, v_refusal #>> '{error,code}', v_refusal #>> '{error,message}',
+            v_refusal #>> '{error,hint}');
     end if;
-    v_claims := coalesce(v_output -> 'claims', 'null');
-    if jsonb_typeof(v_claims) not in ('object', 'null') then
+    return postern._claims_of(v_output)::json;
+end
+$$;
+
+comment on function postern._customize_claims(text, uuid, json, text) is
+'Runs the custom_access_token hook and returns its claims as they are, checked against the schema of contract mfa-hooks.md 3.7.
+Called by: postern._tokens, postern.refresh_session.
+Refuses: unexpected_failure (500) - claims missing or not of the required shape; what the hook refuses.';
+
+create or replace function postern._claims_of(output jsonb)
+returns jsonb
+language plpgsql stable
+as $$
+declare
+    v_claims jsonb := coalesce(output -> 'claims', 'null');
+    v_problems text;
+begin
+    if output is not null and not output ? 'claims' then
+        perform postern._refuse(500, 'unexpected_failure', 'output claims field is missing');
+    elsif jsonb_typeof(v_claims) not in ('object', 'null') then
         perform postern._refuse(500, 'unexpected_failure', 'Error unmarshaling JSON output.');
     end if;
 
@@ -148,11 +181,11 @@ begin
         perform postern._refuse(500, 'unexpected_failure',
             E'output claims do not conform to the expected schema: \n' || v_problems);
     end if;
-    return v_claims::json;
+    return v_claims;
 end
 $$;
 
-comment on function postern._customize_claims(text, uuid, json, text) is
-'Runs the custom_access_token hook and returns its claims as they are, checked against the schema of contract mfa-hooks.md 3.7.
-Called by: postern._tokens.
-Refuses: unexpected_failure (500) - claims missing or not of the required shape; what the hook refuses.';
+comment on function postern._claims_of(jsonb) is
+'The claims in the output of a custom_access_token hook, checked against the schema of contract mfa-hooks.md 3.7.
+Called by: postern._customize_claims, postern.check_custom_claims.
+Refuses: unexpected_failure (500) - missing, or not of the required shape.';

@@ -113,6 +113,7 @@ as $$
 declare
     v record;
     v_now bigint := extract(epoch from now())::bigint;
+    v_hook json;
 begin
     select
             {{ template "token columns" }}
@@ -123,13 +124,15 @@ begin
     cross join lateral {{ template "expires in" }} l
     where u.id = _tokens.user_id;
 
-    if v.has_hook then
+    if v.has_hook and v.hook_uri like 'pg-functions:%' then
         v.claims := postern._customize_claims(v.hook_uri, user_id, v.claims::json, method)::text;
+    elsif v.has_hook then
+        v_hook := json_build_object('uri', v.hook_uri, 'method', method, 'ends_session', true);
     end if;
     if shown <> 'stored' then
         v."user" := postern._user_json_as(user_id, shown)::text;
     end if;
-    return postern._token_answer(v.version, user_id, session_id, 0, null, v.expires_in, v.claims, v."user");
+    return postern._token_answer(v.version, user_id, session_id, 0, null, v.expires_in, v.claims, v."user", v_hook);
 end
 $$;
 
@@ -146,7 +149,8 @@ create or replace function postern._token_answer(
     reuse text,
     expires_in integer,
     claims text,
-    user_json text)
+    user_json text,
+    hook json)
 returns json
 language plpgsql stable
 as $$
@@ -160,11 +164,12 @@ begin
         ',"expires_at":', extract(epoch from now())::bigint + expires_in,
         case when reuse is not null then ',"reuse":"' end, reuse, case when reuse is not null then '"' end,
         '},"claims":', claims,
-        ',"user":', user_json, '}')::json;
+        ',"user":', user_json,
+        case when hook is not null then ',"token_hook":' end, hook, '}')::json;
 end
 $$;
 
-comment on function postern._token_answer(bigint, uuid, uuid, bigint, text, integer, text, text) is
-'The answer that opens or continues a session: what the gateway signs (claims), what it mints the refresh token from (session id and counter), and the user. reuse is why a counter is answered again, null when it is new.
+comment on function postern._token_answer(bigint, uuid, uuid, bigint, text, integer, text, text, json) is
+'The answer that opens or continues a session: what the gateway signs (claims), what it mints the refresh token from (session id and counter), and the user. reuse is why a counter is answered again, null when it is new. hook says what the gateway asks before it signs, null when nothing: the address of a custom_access_token hook behind HTTP, the method, and whether a failure ends the session.
 Called by: postern._tokens, postern.refresh_session.
 Refuses: never.';
