@@ -98,14 +98,17 @@ func (s *Server) updateAttempt(q *request, in updateUserBody, limiterKey any) (*
 	var m minted
 	if in.Email != "" || in.Phone != "" {
 		// Only changes of address or number send anything: to the new one, and to the present address where both have to confirm.
-		for _, parameter := range []string{"second_envelope", "envelope"} {
-			var err error
-			if m, err = s.mintMail(q, in.CodeChallenge); err != nil {
-				return nil, err
-			}
-			statement += ", " + parameter + " => " + envelopeAt(len(args)+1)
-			args = append(args, m.envelope...)
+		second, err := s.mintMail(q, in.CodeChallenge)
+		if err != nil {
+			return nil, err
 		}
+		if m, err = s.mintMail(q, in.CodeChallenge); err != nil {
+			return nil, err
+		}
+		statement += ", second_envelope => " + envelopeAt(len(args)+1)
+		args = append(args, second.envelope...)
+		statement += ", envelope => " + envelopeAt(len(args)+1)
+		args = append(args, m.envelope...)
 	}
 	a, err := s.call(q, statement+")", args...)
 	a, err = s.texted(q, a, m, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -217,9 +218,7 @@ func withQuery(target string, more url.Values) string {
 		return target
 	}
 	query := address.Query()
-	for name, values := range more {
-		query[name] = values
-	}
+	maps.Copy(query, more)
 	address.RawQuery = query.Encode()
 	return address.String()
 }

@@ -138,8 +138,10 @@ func TestLoadPolicy(t *testing.T) {
 		{"GOTRUE_SESSIONS_TAGS=web,mobile", "sessions_tags", []string{"web", "mobile"}},
 		{"GOTRUE_RATE_LIMIT_OTP=0.5", "rate_limit_otp", 0.5},
 		{"GOTRUE_RATE_LIMIT_TOKEN_REFRESH=0", "rate_limit_token_refresh", 0.0},
-		{"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=pg-functions://postgres/public/claims", "hook_custom_access_token_uri",
-			"pg-functions://postgres/public/claims"},
+		{
+			"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI=pg-functions://postgres/public/claims", "hook_custom_access_token_uri",
+			"pg-functions://postgres/public/claims",
+		},
 		{"GOTRUE_HOOK_SEND_SMS_URI=PG-functions://h/public/claims/more", "hook_send_sms_uri", "pg-functions://h/public/claims"},
 		{"GOTRUE_HOOK_SEND_EMAIL_URI=HTTPS://hooks.example.com/A", "hook_send_email_uri", "https://hooks.example.com/A"},
 		{"GOTRUE_HOOK_AFTER_USER_CREATED_URI=", "hook_after_user_created_uri", ""},

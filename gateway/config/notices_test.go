@@ -19,16 +19,21 @@ func TestNotices(t *testing.T) {
 		{"a feature not built yet", []string{"GOTRUE_WEBAUTHN_RP_ID=app"}, []string{"GOTRUE_WEBAUTHN_RP_ID" + later}},
 		{"switched off or empty asks for nothing", []string{"GOTRUE_MFA_TOTP_ENROLL_ENABLED=false", "GOTRUE_WEBAUTHN_RP_ID="}, nil},
 		{"a relay without a sender", []string{"GOTRUE_SMTP_HOST=mail", "POSTERN_SMTP_FALLBACK_1_HOST=mail2"}, []string{
-			"GOTRUE_SMTP_ADMIN_EMAIL: not set, but a mail relay is: mails need a sender"}},
+			"GOTRUE_SMTP_ADMIN_EMAIL: not set, but a mail relay is: mails need a sender",
+		}},
 		{"a relay with one", []string{"POSTERN_SMTP_FALLBACK_1_HOST=mail", "POSTERN_SMTP_FALLBACK_1_ADMIN_EMAIL=a@b.c"}, nil},
-		{"what cannot be read and does not stop the start", []string{`GOTRUE_SMTP_HEADERS={"a": "b"}`,
-			`GOTRUE_MAILER_EMAIL_VALIDATION_SERVICE_HEADERS={"x-key": ["a\nb"]}`, "GOTRUE_MAILER_EMAIL_VALIDATION_BLOCKED_MX=mx"}, []string{
+		{"what cannot be read and does not stop the start", []string{
+			`GOTRUE_SMTP_HEADERS={"a": "b"}`,
+			`GOTRUE_MAILER_EMAIL_VALIDATION_SERVICE_HEADERS={"x-key": ["a\nb"]}`, "GOTRUE_MAILER_EMAIL_VALIDATION_BLOCKED_MX=mx",
+		}, []string{
 			"GOTRUE_MAILER_EMAIL_VALIDATION_SERVICE_HEADERS: one of the values cannot be a header's: ignored",
 			"GOTRUE_MAILER_EMAIL_VALIDATION_BLOCKED_MX: not a JSON list of host names: ignored",
 			"GOTRUE_SMTP_HEADERS: not a JSON object of header names and lists of values: ignored",
 		}},
-		{"no effect anywhere", []string{"GOTRUE_LOG_FIELDS=a", "GOTRUE_OPERATOR_TOKEN=b", "GOTRUE_EXTERNAL_X_API_URL=c",
-			"GOTRUE_DB_DRIVER=postgres", "POSTERN_VERSION_TABLE=x.y"}, nil},
+		{"no effect anywhere", []string{
+			"GOTRUE_LOG_FIELDS=a", "GOTRUE_OPERATOR_TOKEN=b", "GOTRUE_EXTERNAL_X_API_URL=c",
+			"GOTRUE_DB_DRIVER=postgres", "POSTERN_VERSION_TABLE=x.y",
+		}, nil},
 		{"shown but not built", []string{"GOTRUE_SAML_ENABLED=true", "GOTRUE_PASSKEY_ENABLED=true"}, []string{
 			"GOTRUE_PASSKEY_ENABLED: shown by /settings, but passkeys are not built yet",
 			"GOTRUE_SAML_ENABLED: shown by /settings, but SAML is not built yet",

@@ -82,8 +82,10 @@ func area(heading, section string, rows ...Variable) []Variable {
 // setting is a variable that sets the column of its name in auth.settings.
 func setting(name string, t Type, fallback, meaning string) Variable {
 	column := columnOf(name)
-	return Variable{Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Settings, Column: column,
-		parse: parserOf(t), apply: func(c *Config, value any) { c.Policy[column] = policyValue(value) }}
+	return Variable{
+		Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Settings, Column: column,
+		parse: parserOf(t), apply: func(c *Config, value any) { c.Policy[column] = policyValue(value) },
+	}
 }
 
 // columnOf is the rule that names the columns of auth.settings.
@@ -100,7 +102,8 @@ func process[T any](name string, t Type, fallback, meaning string, field func(*C
 
 // entry is a variable that sets one entry of the map of Config that the function points to, unless it is empty.
 func entry[T comparable](name string, t Type, fallback, meaning, key string, field func(*Config) *map[string]T) Variable {
-	return Variable{Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Process,
+	return Variable{
+		Name: name, Type: t, Default: fallback, Meaning: meaning, Where: Process,
 		parse: parserOf(t), apply: func(c *Config, value any) {
 			var none T
 			if value == any(none) {
@@ -111,7 +114,8 @@ func entry[T comparable](name string, t Type, fallback, meaning, key string, fie
 				*entries = map[string]T{}
 			}
 			(*entries)[key] = value.(T)
-		}}
+		},
+	}
 }
 
 // checked is a variable that is only judged: it may have one value, or matters to another one.

@@ -174,8 +174,10 @@ func TestGenerateLinkCostsOneStatement(t *testing.T) {
 	known := func(s *server) values { return values{"user": s.account("ada@example.com")} }
 	run(t, []Scenario{
 		{Name: "signup", Request: body("signup"), WantStatus: 200, WantStatements: 1, WantAudit: []string{}},
-		{Name: "weak", Request: call{Method: "POST", Path: "/admin/generate_link", Bearer: "{admin}", Body: `{"type": "signup", "email": "a@example.com", "password": "x"}`},
-			WantStatus: 422, WantStatements: 1, WantBody: `{"error_code": "weak_password", "weak_password": {"reasons": ["length"]}}`},
+		{
+			Name: "weak", Request: call{Method: "POST", Path: "/admin/generate_link", Bearer: "{admin}", Body: `{"type": "signup", "email": "a@example.com", "password": "x"}`},
+			WantStatus: 422, WantStatements: 1, WantBody: `{"error_code": "weak_password", "weak_password": {"reasons": ["length"]}}`,
+		},
 		{Name: "recovery", Given: known, Request: body("recovery"), WantStatus: 200, WantStatements: 1, WantAudit: []string{"user_recovery_requested"}},
 		{Name: "email_change_new", Given: known, Request: body("email_change_new"), WantStatus: 200, WantStatements: 1, WantAudit: []string{}},
 		{

@@ -3,6 +3,7 @@ package http_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,11 +21,8 @@ func challenge() map[string]any {
 // with is a body with more members.
 func with(body map[string]any, more map[string]any) map[string]any {
 	out := map[string]any{}
-	for _, members := range []map[string]any{body, more} {
-		for name, value := range members {
-			out[name] = value
-		}
-	}
+	maps.Copy(out, body)
+	maps.Copy(out, more)
 	return out
 }
 
