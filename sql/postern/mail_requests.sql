@@ -199,7 +199,8 @@ create or replace function postern._create_unconfirmed(
     phone text,
     encrypted_password text,
     data jsonb,
-    new_user_id uuid default null)
+    new_user_id uuid default null,
+    is_updated_next boolean default false)
 returns auth.users
 language plpgsql
 as $$
@@ -237,8 +238,8 @@ begin
 end
 $$;
 
-comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb, uuid) is
-'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile.
+comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb, uuid, boolean) is
+'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile. is_updated_next: the caller stores the metadata in the update that it makes anyway.
 Called by: functions that register by a code.
 Refuses: errors of users'' triggers reach the caller.';
 

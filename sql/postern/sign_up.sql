@@ -64,7 +64,8 @@ begin
             -- Only when the settings changed between the gateway's look and this statement.
             perform postern._refuse(503, 'unexpected_failure', 'Please try again', 'called without a password hash', 1);
         elsif v_user.id is null then
-            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data, new_user_id);
+            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data, new_user_id,
+                is_updated_next => v_confirm);
             v_is_new := v_user.encrypted_password = password_hash and v_user.confirmed_at is null;
         end if;
         if not v_is_new then

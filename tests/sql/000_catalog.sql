@@ -79,7 +79,7 @@ create temp view firing as
     firing as (
         select name
           from functions
-         where source ~* '\m(insert into|update|delete from) auth\.(?!settings|rate_limits)'
+         where source ~* '\m(insert into|update|delete from) auth\.(?!settings|rate_limits|outbox)'
             or name = '_call_sql_hook'
          union
         select c.caller from calls c join firing f on f.name = c.callee
