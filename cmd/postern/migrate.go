@@ -157,6 +157,8 @@ func versionTable(ctx context.Context, conn *pgx.Conn) (string, error) {
 		if to_regnamespace('auth') is null then
 			create schema auth;
 		end if;
+	exception when duplicate_schema or unique_violation then
+		null; -- another migration was faster
 	end $$`)
 	if err != nil {
 		return "", fmt.Errorf("creating schema auth: %w", err)
