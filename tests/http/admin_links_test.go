@@ -194,7 +194,7 @@ func TestGenerateLinkCostsOneStatement(t *testing.T) {
 // Two invitations of one address at once make one account, and both are answered.
 func TestInvitationsAtOnce(t *testing.T) {
 	t.Parallel()
-	s := start(t, "POSTERN_DB_POOL_WAIT=30s") // opening connections is slow on a busy machine
+	s := start(t)
 	admin := s.serviceRole()
 	answers := make(chan *answer, 4)
 	for range cap(answers) {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -55,7 +56,22 @@ type server struct {
 // start brings up a gateway on a new database. env are lines NAME=value on top of environment(); -NAME removes one.
 func start(t testing.TB, env ...string) *server {
 	t.Helper()
-	return startOn(t, pgtest.New(t), env...)
+	return startOn(t, patient(t, pgtest.New(t)), env...)
+}
+
+// patient is a database whose locks the gateway waits for longer than the usual 2 s, which a busy machine needs to hash a password.
+func patient(t testing.TB, db *pgtest.DB) *pgtest.DB {
+	t.Helper()
+	dsn, err := url.Parse(db.GatewayDSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := dsn.Query()
+	query.Set("lock_timeout", "9s")
+	dsn.RawQuery = query.Encode()
+	out := *db
+	out.GatewayDSN = dsn.String()
+	return &out
 }
 
 // startOn brings up a gateway on a database, beside those that it has already.
@@ -105,6 +121,8 @@ func environment(url, dsn string, more ...string) []string {
 		"GOTRUE_SITE_URL": "https://app.example.com", "GOTRUE_URI_ALLOW_LIST": "https://app.example.com/**",
 		"GOTRUE_JWT_SECRET": jwtSecret, "GOTRUE_JWT_EXP": "3600", "GOTRUE_JWT_AUD": "authenticated",
 		"GOTRUE_JWT_ADMIN_ROLES": "service_role,supabase_admin", "GOTRUE_JWT_DEFAULT_GROUP_NAME": "authenticated",
+		// Longer than by default: the machine may be busy.
+		"POSTERN_DB_POOL_WAIT": "20s", "GOTRUE_API_MAX_REQUEST_DURATION": "40s",
 		"GOTRUE_LOG_LEVEL": "info", "GOTRUE_EXTERNAL_EMAIL_ENABLED": "true", "GOTRUE_MAILER_AUTOCONFIRM": "true",
 		"GOTRUE_SECURITY_REFRESH_TOKEN_ROTATION_ENABLED": "true", "GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL": "10",
 	}

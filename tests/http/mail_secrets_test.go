@@ -276,7 +276,7 @@ func TestParallelGuessesAtMailedCodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, r := startMailing(t, limitOn, "GOTRUE_DB_MAX_POOL_SIZE=10", "POSTERN_DB_POOL_WAIT=30s", "GOTRUE_RATE_LIMIT_VERIFY=1")
+			s, r := startMailing(t, limitOn, "GOTRUE_DB_MAX_POOL_SIZE=10", "GOTRUE_RATE_LIMIT_VERIFY=1")
 			s.account("ada@example.com")
 			s.post("/otp", map[string]any{"email": "ada@example.com"}, "").want(200)
 			code := s.mail(r, "ada@example.com", 1).Code

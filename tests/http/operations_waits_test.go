@@ -36,10 +36,11 @@ func TestLockWaitEndsAsConflict(t *testing.T) {
 	for name, owner := range map[string]bool{"as postern_gateway": false, "as the owner": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t)
+			db := pgtest.New(t)
 			if owner {
-				s = startOn(t, asOwner(s.db))
+				db = asOwner(db)
 			}
+			s := startOn(t, db)
 			ada := s.newcomer("ada@example.com")
 			hold := s.begin(`select from auth.sessions where id = $1::uuid for update`, ada.ID)
 			within(t, 4*time.Second, "the conflict", func() {

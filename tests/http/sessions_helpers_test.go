@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postern-auth/postern/gateway/token"
-	"github.com/postern-auth/postern/tests/pgtest"
 )
 
 // Messages of refused refreshes (contract core.md 4.5 to 4.8).
@@ -150,22 +148,6 @@ func (x *transaction) commit() {
 	if err := x.tx.Commit(ctx); err != nil {
 		x.t.Fatal(err)
 	}
-}
-
-// startPatient is start for tests that have requests wait for a lock: nothing gives up after the usual 2 s, which a busy machine
-// needs to hash a password.
-func startPatient(t testing.TB, env ...string) *server {
-	t.Helper()
-	db := pgtest.New(t)
-	dsn, err := url.Parse(db.GatewayDSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	query := dsn.Query()
-	query.Set("lock_timeout", "9s")
-	dsn.RawQuery = query.Encode()
-	db.GatewayDSN = dsn.String()
-	return startOn(t, db, env...)
 }
 
 // awaitLocked waits until this many of the gateway's statements wait for a lock.

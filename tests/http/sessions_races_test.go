@@ -26,7 +26,7 @@ func TestSignUpTwiceAtOnceWithOneAddress(t *testing.T) {
 	for name, confirm := range map[string]string{"confirmed at once": "true", "confirmed later": "false"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startPatient(t, "GOTRUE_MAILER_AUTOCONFIRM="+confirm)
+			s := start(t, "GOTRUE_MAILER_AUTOCONFIRM="+confirm)
 			c := call{Method: http.MethodPost, Path: "/signup", Body: map[string]any{"email": "ada@example.com", "password": goodPassword}}
 			// Nobody else's insert is visible until all have looked for the account: a third row holds them up.
 			hold := s.begin(`insert into auth.users (id, email, instance_id, aud) values (gen_random_uuid(), 'ada@example.com',
@@ -55,7 +55,7 @@ func TestSignUpTwiceAtOnceWithOneAddress(t *testing.T) {
 
 func TestSignInWhileTheAccountChanges(t *testing.T) {
 	t.Parallel()
-	s := startPatient(t)
+	s := start(t)
 	for name, c := range map[string]struct {
 		change, code string
 		status       int
@@ -96,7 +96,7 @@ func TestSignInWhileTheAccountChanges(t *testing.T) {
 
 func TestConcurrentSignInsRehashOnce(t *testing.T) {
 	t.Parallel()
-	s := startPatient(t)
+	s := start(t)
 	s.one(`select postern.create_user(email => $1, password_hash => $2)`, "ada@example.com", cheapHash)
 	hold := s.holdUser("ada@example.com")
 	one, two := s.later(login("ada@example.com", goodPassword)), s.later(login("ada@example.com", goodPassword))
@@ -115,7 +115,7 @@ func TestConcurrentSignInsRehashOnce(t *testing.T) {
 
 func TestSignInWithTheOldPasswordDuringItsChange(t *testing.T) {
 	t.Parallel()
-	s := startPatient(t)
+	s := start(t)
 	ada := s.cheap("ada@example.com")
 	hold := s.holdUser("ada@example.com")
 	change := s.later(call{
@@ -140,7 +140,7 @@ func TestSignInWithTheOldPasswordDuringItsChange(t *testing.T) {
 
 func TestTwoChangesOfPasswordAtOnce(t *testing.T) {
 	t.Parallel()
-	s := startPatient(t)
+	s := start(t)
 	change := func(access, plain string) call {
 		return call{Method: http.MethodPut, Path: "/user", Body: map[string]any{"password": plain}, Bearer: access}
 	}
@@ -185,7 +185,7 @@ func TestTwoChangesOfPasswordAtOnce(t *testing.T) {
 
 func TestChangeOfPasswordWhileTheAccountEnds(t *testing.T) {
 	t.Parallel()
-	s := startPatient(t)
+	s := start(t)
 	for name, c := range map[string]struct{ change, code string }{
 		"deleted":     {`delete from auth.users where email = $1`, "user_not_found"},
 		"banned":      {`update auth.users set banned_until = now() + interval '1 hour' where email = $1`, "user_banned"},
@@ -210,7 +210,7 @@ func TestChangeOfPasswordWhileTheAccountEnds(t *testing.T) {
 
 func TestRefreshWhileTheSessionEnds(t *testing.T) {
 	t.Parallel()
-	s := startPatient(t)
+	s := start(t)
 	for name, c := range map[string]struct{ change, code string }{
 		"signed out": {`delete from auth.sessions where id = $1::uuid`, "refresh_token_not_found"},
 		"revoked":    {`update auth.refresh_tokens set revoked = true where session_id = $1::uuid`, "refresh_token_already_used"},
