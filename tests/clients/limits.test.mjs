@@ -172,9 +172,6 @@ describe('features that are not built', () => {
     const client = gate.client()
     ok(await client.auth.signUp({ email: newEmail(), password }))
     const answers = {
-      signInWithOtp: await client.auth.signInWithOtp({ email: newEmail() }),
-      resetPasswordForEmail: await client.auth.resetPasswordForEmail(newEmail()),
-      verifyOtp: await client.auth.verifyOtp({ email: newEmail(), token: '123456', type: 'email' }),
       enroll: await client.auth.mfa.enroll({ factorType: 'totp' }),
       linkIdentity: await client.auth.linkIdentity({ provider: 'github', options: { skipBrowserRedirect: true } }),
       signInWithSSO: await client.auth.signInWithSSO({ domain: 'example.com' }),
