@@ -210,7 +210,7 @@ Postern is running; Ctrl-C stops it.
   Database URL      %s
   anon key          %s
   service_role key  %s
-  Mails             none yet: accounts are confirmed at once, no mail needed
+  Mails             none without GOTRUE_SMTP_HOST: accounts are confirmed at once
   Gateway's log     %s
 
 The same values are in %s. Try next, in another terminal:
