@@ -11,11 +11,10 @@ begin
     set refresh_token_hmac_key = k.key, refresh_token_counter = t.counter
     from unnest(hand_back_sessions.session_ids, hand_back_sessions.keys) as k (session_id, key)
     join lateral (
-        select r.counter, r.revoked, r.token
-        from auth.refresh_tokens r
-        where r.session_id = k.session_id
-        order by r.id desc
-        limit 1) t on true
+        select t.counter, t.revoked, t.token
+        from auth.refresh_tokens t
+        where t.session_id = k.session_id
+        {{ template "newest token" }}) t on true
     where s.id = k.session_id and not t.revoked
         and (s.refresh_token_hmac_key is null or t.token is null);
     get diagnostics v_count = row_count;

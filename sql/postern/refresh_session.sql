@@ -32,8 +32,7 @@ begin
         cross join auth.settings g
         cross join lateral {{ template "expires in" }} l
         where s.id = refresh_session.session_id
-        order by t.id desc
-        limit 1;
+        {{ template "newest token" }};
 
         if not found then
             return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
@@ -153,8 +152,7 @@ begin
     from auth.sessions s
     join auth.refresh_tokens t on t.session_id = s.id
     where s.id = _settle_reuse.session_id
-    order by t.id desc
-    limit 1
+    {{ template "newest token" }}
     for no key update of s, t;
 
     if not found then
@@ -252,8 +250,7 @@ begin
             select t.* into v_live
             from auth.refresh_tokens t
             where t.session_id = v_presented.session_id
-            order by t.id desc
-            limit 1;
+            {{ template "newest token" }};
 
             v_counter := case
                 when v_presented.id = v_live.id then 0

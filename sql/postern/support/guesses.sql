@@ -15,7 +15,7 @@ begin
     if phone <> '' and type = 'phone_change' then
         select u.id into v_account
         from auth.users u
-        where u.phone_change = postern._phone_digits(_take_guess.phone) and u.aud = _take_guess.audience
+        where u.phone_change = postern._phone_digits(_take_guess.phone) and u.phone_change <> '' and u.aud = _take_guess.audience
             and u.instance_id = '00000000-0000-0000-0000-000000000000'
         order by u.phone_change_sent_at desc nulls last
         limit 1;

@@ -1,3 +1,7 @@
+{{- /* The token that counts of a session of Supabase Auth, which has a row per refresh. By an expression: the primary key could
+sort them as well, and a planner with poor statistics would read all tokens by it. */ -}}
+{{- define "newest token" }}order by t.id + 0 desc limit 1{{ end -}}
+
 create or replace function postern._open_session(user_id uuid, method text, caller postern.caller)
 returns uuid
 language plpgsql
