@@ -3,6 +3,7 @@ package http_test
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"testing"
 )
 
@@ -159,4 +160,22 @@ func TestClientAddresses(t *testing.T) {
 			t.Errorf("%q: %s, want %s", header, got, want)
 		}
 	}
+}
+
+func TestAQueueForASharedKeyRefusesNobody(t *testing.T) {
+	t.Parallel()
+	s := start(t, limitOn, "GOTRUE_RATE_LIMIT_TOKEN_REFRESH=999999999")
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 25 {
+				if a, err := s.send(grant(`{}`).from("shared")); err != nil {
+					t.Error(err)
+				} else if a.Status == http.StatusTooManyRequests {
+					t.Error("a limit of a billion is reached")
+				}
+			}
+		})
+	}
+	all.Wait()
 }

@@ -137,9 +137,8 @@ returns integer
 language plpgsql
 as $$
 declare
-    v_now timestamptz := clock_timestamp();
     v_step interval := least(step, interval '365 days');
-    v_latest timestamptz := v_now + postern._bucket_depth(burst, v_step);
+    v_depth interval := postern._bucket_depth(burst, v_step);
     v_full_at timestamptz;
 begin
     -- Refuse from a plain read: a client that hammers takes no lock and writes nothing.
@@ -147,13 +146,14 @@ begin
     from auth.rate_limits l
     where l.limiter = _take_place.limiter and l.key = _take_place.key;
 
-    if v_full_at is null or v_full_at <= v_latest then
-        -- The row lock settles two requests for the last place: the second sees the first one's step.
+    if v_full_at is null or v_full_at <= clock_timestamp() + v_depth then
+        -- The row lock settles two requests for the last place: the second sees the first one's step. The clock is read after
+        -- the wait for it: a shared key must not refuse because there was a queue.
         insert into auth.rate_limits as l (limiter, key, full_at)
-        values (_take_place.limiter, _take_place.key, v_now + v_step)
+        values (_take_place.limiter, _take_place.key, clock_timestamp() + v_step)
         on conflict on constraint rate_limits_pkey do update
-            set full_at = greatest(l.full_at, v_now) + v_step
-            where l.full_at <= v_latest
+            set full_at = greatest(l.full_at, clock_timestamp()) + v_step
+            where l.full_at <= clock_timestamp() + v_depth
         returning l.full_at into v_full_at;
         if found then
             return null;
@@ -163,7 +163,7 @@ begin
         where l.limiter = _take_place.limiter and l.key = _take_place.key;
     end if;
     return least(
-        greatest(1, ceil(extract(epoch from coalesce(v_full_at, v_latest) - v_latest))), 2147483647)::integer;
+        greatest(1, ceil(extract(epoch from v_full_at - v_depth - clock_timestamp()))), 2147483647)::integer;
 end
 $$;
 
