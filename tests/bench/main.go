@@ -1,5 +1,6 @@
 // Bench measures a gateway on a private PostgreSQL: cost and latency of requests with the load generator, refreshes at a
-// fixed rate with and without a storm of logins, memory, and the time to the first answer. `make bench` runs it.
+// fixed rate with and without a storm of logins, memory, the time to the first answer; sign-ins by mail, the outbox, and
+// limits. `make bench` runs it.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 
 type options struct {
 	load, postern string
+	only          string // a part, all of them when empty
 	quick         bool
 	clients       int
 	time          time.Duration // of each scenario
@@ -33,6 +35,7 @@ func main() {
 	o := options{clients: 16, time: 6 * time.Second, starts: 15}
 	flag.StringVar(&o.load, "load", "../shared/load", "`folder` of the load generator")
 	flag.StringVar(&o.postern, "postern", "bin/postern", "the `program` to measure")
+	flag.StringVar(&o.only, "only", "", "one `part`: requests, mails or limits")
 	flag.Float64Var(&o.rate, "rate", 100, "refreshes a `second` in the comparison of quiet and storm")
 	flag.BoolVar(&o.quick, "quick", false, "shorter runs")
 	flag.Parse()
@@ -78,7 +81,22 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	fmt.Printf("%s%d clients, %s per scenario, pool of default size\n\n", version, o.clients, o.time)
-	return measure(ctx, o, cluster, generator)
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"requests", func() error { return measure(ctx, o, cluster, generator) }},
+		{"mails", func() error { return measureMails(ctx, o, cluster) }},
+		{"limits", func() error { return measureLimits(ctx, o, cluster) }},
+	} {
+		if o.only != "" && o.only != part.name {
+			continue
+		}
+		if err := part.run(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const database = "bench"

@@ -26,8 +26,11 @@ type gatewayProcess struct {
 	took   time.Duration // from its start to its first answer
 }
 
-// startGateway starts a gateway as postern_gateway and returns when it has answered.
-func startGateway(ctx context.Context, postern, dsn string) (*gatewayProcess, error) {
+// jwtSecret is that of all gateways here.
+const jwtSecret = "not a secret not a secret not a secret not a secret"
+
+// startGateway starts a gateway as postern_gateway and returns when it has answered. More variables win over its own.
+func startGateway(ctx context.Context, postern, dsn string, more ...string) (*gatewayProcess, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -36,10 +39,11 @@ func startGateway(ctx context.Context, postern, dsn string) (*gatewayProcess, er
 	p.cmd = exec.CommandContext(ctx, postern, "serve") //nolint:gosec // the program under test
 	p.cmd.Env = []string{
 		"DATABASE_URL=" + dsn, "GOTRUE_API_HOST=127.0.0.1", "PORT=" + port, "API_EXTERNAL_URL=" + p.url,
-		"GOTRUE_SITE_URL=http://app.example.com", "GOTRUE_JWT_SECRET=" + strings.Repeat("not a secret ", 4),
+		"GOTRUE_SITE_URL=http://app.example.com", "GOTRUE_JWT_SECRET=" + jwtSecret,
 		"GOTRUE_JWT_AUD=authenticated", "GOTRUE_JWT_DEFAULT_GROUP_NAME=authenticated", "GOTRUE_MAILER_AUTOCONFIRM=true",
 		"GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true", "GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL=10",
 	}
+	p.cmd.Env = append(p.cmd.Env, more...)
 	var log strings.Builder
 	p.cmd.Stderr = &startOnly{keep: &log}
 	started := time.Now()

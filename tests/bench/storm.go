@@ -114,6 +114,11 @@ func refreshAtRate(ctx context.Context, o options, server *gatewayProcess, sessi
 
 // post sends JSON and reads the answer, into when it is not nil.
 func post(ctx context.Context, url string, body, into any) error {
+	return postWith(ctx, "", "", url, body, into)
+}
+
+// postWith is post with a header, unless its value is empty.
+func postWith(ctx context.Context, header, value, url string, body, into any) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -123,6 +128,9 @@ func post(ctx context.Context, url string, body, into any) error {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if value != "" {
+		request.Header.Set(header, value)
+	}
 	answer, err := client.Do(request)
 	if err != nil {
 		return err
