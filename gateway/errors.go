@@ -59,14 +59,14 @@ const codeUnknown = "unknown"
 
 const datedVersion = "2024-01-01"
 
+// requestIDHeader tells the request's id with every error, whatever the format of its body: postern.explain_error takes it.
+const requestIDHeader = "X-Request-Id"
+
 // writeError answers with an error. It is the only place that writes one.
 func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	e := classify(err)
 	q.status = e.Status
-	if e.Status >= http.StatusInternalServerError {
-		s.log.LogAttrs(context.Background(), slog.LevelError, "request failed", slog.String("request_id", q.id()),
-			slog.Int("status", e.Status), slog.String("error", err.Error()))
-	}
+	s.logFailure(q, e.Status, err)
 
 	dated := q.dated()
 	shown := *e
@@ -76,6 +76,7 @@ func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	body := shown.body(dated, q)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
+	header.Set(requestIDHeader, q.id())
 	if dated {
 		header.Set("X-Supabase-Api-Version", datedVersion)
 	}
@@ -94,6 +95,14 @@ func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	}
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(raw)
+}
+
+// logFailure writes why the server failed to answer a request.
+func (s *Server) logFailure(q *request, status int, err error) {
+	if status >= http.StatusInternalServerError {
+		s.log.LogAttrs(context.Background(), slog.LevelError, "request failed", slog.String("request_id", q.id()),
+			slog.Int("status", status), slog.String("error", err.Error()))
+	}
 }
 
 type weakPassword struct {

@@ -56,7 +56,7 @@ revoke all on table auth.hook_runs from public, anon, authenticated, service_rol
 alter table auth.settings
     add column hook_runs_slow_ms integer not null default 1000
         constraint settings_hook_runs_slow_ms_check check (hook_runs_slow_ms >= 0),
-    add column hook_runs_retention interval not null default '7 days'
+    add column hook_runs_retention interval not null default '168 hours'
         constraint settings_hook_runs_retention_check check (hook_runs_retention > interval '0');
 
 comment on column auth.settings.hook_runs_slow_ms is
