@@ -59,8 +59,15 @@ const codeUnknown = "unknown"
 
 const datedVersion = "2024-01-01"
 
-// requestIDHeader tells the request's id with every error, whatever the format of its body: postern.explain_error takes it.
-const requestIDHeader = "X-Request-Id"
+// tellRequestID names the request with an error, whatever the format of its body: postern.explain_error takes the id. Scripts of other
+// origins may read it where the server is at fault; for other errors they see the headers of the contract (core.md 1.3).
+func tellRequestID(header http.Header, q *request) {
+	const name = "X-Request-Id"
+	header.Set(name, q.id())
+	if q.status >= http.StatusInternalServerError && header.Get("Access-Control-Allow-Origin") != "" {
+		header.Add("Access-Control-Expose-Headers", name)
+	}
+}
 
 // writeError answers with an error. It is the only place that writes one.
 func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
@@ -76,7 +83,7 @@ func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	body := shown.body(dated, q)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
-	header.Set(requestIDHeader, q.id())
+	tellRequestID(header, q)
 	if dated {
 		header.Set("X-Supabase-Api-Version", datedVersion)
 	}

@@ -80,7 +80,10 @@ func functionIn(sql string) string {
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (s *Server) note(q *request, run hookRun) {
-	run.requestID, run.userID = q.id(), uuidArgument(q.claims.Subject)
+	run.requestID = q.id()
+	if q.claims.SessionID != "" {
+		run.userID = uuidArgument(q.claims.Subject)
+	}
 	select {
 	case s.runs <- run:
 	default:
@@ -88,21 +91,17 @@ func (s *Server) note(q *request, run hookRun) {
 	}
 }
 
-// recordRuns records what was noted, one after the other, until the context ends and nothing is left.
+// recordRuns records what was noted, one after the other, until the context ends; then what is left.
 func (s *Server) recordRuns(ctx context.Context) {
-	for {
-		select {
-		case run := <-s.runs:
-			s.recordRun(run)
-			continue
-		default:
-		}
+	for ctx.Err() == nil {
 		select {
 		case run := <-s.runs:
 			s.recordRun(run)
 		case <-ctx.Done():
-			return
 		}
+	}
+	for len(s.runs) > 0 {
+		s.recordRun(<-s.runs)
 	}
 }
 

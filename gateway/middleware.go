@@ -30,7 +30,7 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 		AllowedOrigins:   []string{"*"},
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders:   allowed,
-		ExposedHeaders:   []string{"X-Total-Count", "Link", "X-Supabase-Api-Version", requestIDHeader},
+		ExposedHeaders:   []string{"X-Total-Count", "Link", "X-Supabase-Api-Version"},
 		AllowCredentials: true,
 	})
 	limit := s.config.MaxRequestDuration
@@ -59,7 +59,7 @@ func (s *Server) catch(w http.ResponseWriter, q *request) {
 	s.log.Error("panic", "request_id", q.id(), "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	q.status = http.StatusInternalServerError
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set(requestIDHeader, q.id())
+	tellRequestID(w.Header(), q)
 	w.WriteHeader(q.status)
 	_, _ = w.Write([]byte(`{"code":500,"error_code":"unexpected_failure","msg":"Internal Server Error"}`))
 }

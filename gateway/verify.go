@@ -194,7 +194,9 @@ func (s *Server) redirectError(q *request, target string, isPKCE bool, err error
 		target = withQuery(target, values)
 	}
 	values.Set("sb", "")
-	return seeOther(withFragment(target, values), http.Header{requestIDHeader: {q.id()}}), nil
+	header := http.Header{}
+	tellRequestID(header, q)
+	return seeOther(withFragment(target, values), header), nil
 }
 
 func oauthError(status int) string {
