@@ -189,6 +189,7 @@ func TestStatementsThatDoNotEndAreExplained(t *testing.T) {
 		})
 	}
 
+	s.exec(`drop trigger slow on auth.users`)
 	me := s.quickMember("me@example.com")
 	dsn := *s.db
 	dsn.GatewayDSN += separator(dsn.GatewayDSN) + "lock_timeout=100"
