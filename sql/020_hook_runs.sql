@@ -7,7 +7,7 @@ select set_config('role', tableowner, true)
  where schemaname = 'auth' and tablename = 'adoption';
 
 create table auth.hook_runs (
-    id bigint generated always as identity,
+    id uuid not null default gen_random_uuid(),
     created_at timestamptz not null default clock_timestamp(),
     request_id text,
     user_id uuid,
@@ -32,7 +32,7 @@ alter table auth.hook_runs enable row level security;
 
 comment on table auth.hook_runs is
     'Calls of hooks that failed or took long, and errors of users'' triggers and constraints on tables of auth; postern.explain_error reads it. What hooks were told and answered is not kept.';
-comment on column auth.hook_runs.id is 'Number of the row.';
+comment on column auth.hook_runs.id is 'Names the row.';
 comment on column auth.hook_runs.created_at is 'When it was over; rows go after auth.settings.hook_runs_retention.';
 comment on column auth.hook_runs.request_id is
     'The request it happened in: header X-Request-Id and error_id of the answer, request_id in the gateway''s log. Its first 200 characters; null at psql.';

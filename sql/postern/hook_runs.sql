@@ -40,7 +40,7 @@ begin
         h.detail, h.hint, h.context, h.ms, h.user_id
     from auth.hook_runs h
     where h.request_id = left(explain_error.request_id, 200)
-    order by h.id;
+    order by h.created_at;
 end
 $$;
 

@@ -312,7 +312,7 @@ func TestRunsOfHTTPHooksAreRecorded(t *testing.T) {
 	signUp().want(200)
 	lock.commit()
 	s.eventually("all calls are recorded", func() bool {
-		got := s.one(`select coalesce(string_agg(concat_ws(' ', point, outcome), ', ' order by id), '') from auth.hook_runs`)
+		got := s.one(`select coalesce(string_agg(concat_ws(' ', point, outcome), ', ' order by created_at), '') from auth.hook_runs`)
 		return got == "before_user_created ok, custom_access_token ok"
 	})
 }
