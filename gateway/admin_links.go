@@ -7,13 +7,6 @@ import (
 	"strings"
 )
 
-// linkingAdministrator is administrator for statements that issue codes: the mail, if there is one, names its request.
-const linkingAdministrator = `postern.caller(user_id => $1, session_id => $2, role => $3, audience => $4, request_id => $5)`
-
-func (s *Server) linkingAdministrator(q *request) []any {
-	return append(s.administratorArguments(q), q.id())
-}
-
 // invite is POST /invite (contract admin.md 9).
 func (s *Server) invite(q *request) (*response, error) {
 	var in struct {
@@ -30,8 +23,8 @@ func (s *Server) invite(q *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := append(s.linkingAdministrator(q), text(in.Email), in.Data.argument())
-	a, err := s.call(q, `select postern.admin_invite_user(caller => `+linkingAdministrator+`, email => $6, data => $7::jsonb,
+	args := append(s.administratorArguments(q), text(in.Email), in.Data.argument())
+	a, err := s.call(q, `select postern.admin_invite_user(caller => `+administrator+`, email => $6, data => $7::jsonb,
 		envelope => `+envelopeAt(8)+`)`, append(args, m.envelope...)...)
 	return s.mailed(a, err)
 }
@@ -65,9 +58,9 @@ func (s *Server) adminGenerateLink(q *request) (*response, error) {
 			}
 		}
 	}
-	args := append(s.linkingAdministrator(q), text(in.Type), text(in.Email), text(in.NewEmail), text(hash), problem.argument(),
+	args := append(s.administratorArguments(q), text(in.Type), text(in.Email), text(in.NewEmail), text(hash), problem.argument(),
 		in.Data.argument())
-	a, err := s.call(q, `select postern.admin_generate_link(caller => `+linkingAdministrator+`, type => $6, email => $7,
+	a, err := s.call(q, `select postern.admin_generate_link(caller => `+administrator+`, type => $6, email => $7,
 		new_email => $8, password_hash => $9, password_problem => $10::json, data => $11::jsonb, envelope => `+envelopeAt(12)+`)`,
 		append(args, m.envelope...)...)
 	if err != nil {

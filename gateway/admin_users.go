@@ -11,15 +11,15 @@ import (
 	"github.com/postern-auth/postern/gateway/password"
 )
 
-// administrator is the caller of the admin_ functions: the verified claims, and the requested audience.
-const administrator = `postern.caller(user_id => $1, session_id => $2, role => $3, audience => $4)`
+// administrator is the caller of the admin_ functions: the verified claims, the requested audience, and the request.
+const administrator = `postern.caller(user_id => $1, session_id => $2, role => $3, audience => $4, request_id => $5)`
 
 func (s *Server) administratorArguments(q *request) []any {
 	if q.claims.SessionID == "" {
 		// Without a session nobody asks who it is, and sub may be any text (contract admin.md 1).
-		return []any{nil, nil, text(storable(q.claims.Role)), s.audience(q)}
+		return []any{nil, nil, text(storable(q.claims.Role)), s.audience(q), q.id()}
 	}
-	return []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), text(storable(q.claims.Role)), s.audience(q)}
+	return []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), text(storable(q.claims.Role)), s.audience(q), q.id()}
 }
 
 func (s *Server) callAdmin(q *request, function, parameters string, args ...any) (*answer, error) {
@@ -30,7 +30,7 @@ func (s *Server) callAdmin(q *request, function, parameters string, args ...any)
 func (s *Server) adminListUsers(q *request) (*response, error) {
 	query := q.r.URL.Query()
 	a, err := s.callAdmin(q, "admin_list_users",
-		`, page => $5, per_page => $6, sort => $7, filter => $8, row_limit => $9, row_cursor => $10`,
+		`, page => $6, per_page => $7, sort => $8, filter => $9, row_limit => $10, row_cursor => $11`,
 		text(storable(query.Get("page"))), text(storable(query.Get("per_page"))), storableAll(query["sort"]),
 		text(storable(query.Get("filter"))), text(storable(query.Get("limit"))), text(storable(query.Get("cursor"))))
 	if err == nil && a.NextCursor != nil {
@@ -82,7 +82,7 @@ func pageLink(address *url.URL, page int64, relation string) string {
 
 // adminGetUser is GET /admin/users/{user_id} (contract admin.md 5).
 func (s *Server) adminGetUser(q *request) (*response, error) {
-	return passOn(s.callAdmin(q, "admin_get_user", `, user_id => $5`, pathUserID(q)))
+	return passOn(s.callAdmin(q, "admin_get_user", `, user_id => $6`, pathUserID(q)))
 }
 
 // pathUserID is the path's user id as text; SQL says whether it is one.
@@ -129,9 +129,9 @@ func (s *Server) adminCreateUser(q *request) (*response, error) {
 		return nil, err
 	}
 	ban, banProblem := in.ban()
-	return passOn(s.callAdmin(q, "admin_create_user", `, email => $5, phone => $6, password_hash => $7,
-		password_problem => $8::json, email_confirm => $9, phone_confirm => $10, user_metadata => $11::jsonb,
-		app_metadata => $12::jsonb, role => $13, audience => $14, ban => $15, ban_problem => $16, id => $17`,
+	return passOn(s.callAdmin(q, "admin_create_user", `, email => $6, phone => $7, password_hash => $8,
+		password_problem => $9::json, email_confirm => $10, phone_confirm => $11, user_metadata => $12::jsonb,
+		app_metadata => $13::jsonb, role => $14, audience => $15, ban => $16, ban_problem => $17, id => $18`,
 		text(in.Email), text(in.Phone), text(hash), problem.argument(), in.EmailConfirm, in.PhoneConfirm,
 		in.UserMetadata.argument(), in.AppMetadata.argument(), text(in.Role), text(in.Audience), ban, banProblem, text(in.ID)))
 }
@@ -177,9 +177,9 @@ func (s *Server) adminUpdateUser(q *request) (*response, error) {
 		}
 	}
 	ban, banProblem := in.ban()
-	a, err := s.callAdmin(q, "admin_update_user", `, user_id => $5, email => $6, phone => $7, password_hash => $8,
-		password_problem => $9::json, email_confirm => $10, phone_confirm => $11, user_metadata => $12::jsonb,
-		app_metadata => $13::jsonb, role => $14, ban => $15, ban_problem => $16`,
+	a, err := s.callAdmin(q, "admin_update_user", `, user_id => $6, email => $7, phone => $8, password_hash => $9,
+		password_problem => $10::json, email_confirm => $11, phone_confirm => $12, user_metadata => $13::jsonb,
+		app_metadata => $14::jsonb, role => $15, ban => $16, ban_problem => $17`,
 		pathUserID(q), text(in.Email), text(in.Phone), text(hash), problem.argument(), in.EmailConfirm, in.PhoneConfirm,
 		in.UserMetadata.argument(), in.AppMetadata.argument(), text(in.Role), ban, banProblem)
 	return passOn(a, problem.explain(err))
@@ -199,5 +199,5 @@ func (s *Server) adminDeleteUser(q *request) (*response, error) {
 			return nil, badJSON(err.Error())
 		}
 	}
-	return passOn(s.callAdmin(q, "admin_delete_user", `, user_id => $5, soft => $6`, pathUserID(q), in.SoftDelete))
+	return passOn(s.callAdmin(q, "admin_delete_user", `, user_id => $6, soft => $7`, pathUserID(q), in.SoftDelete))
 }

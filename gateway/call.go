@@ -91,8 +91,10 @@ type queryFunc func(deadline time.Time, sql string, args ...any) ([]byte, error)
 
 func (s *Server) callFor(q *request, query queryFunc, sql string, args ...any) (*answer, error) {
 	q.statements++
+	began := time.Now()
 	raw, err := query(q.deadline, sql, args...)
 	if err != nil {
+		s.noteFailure(q, sql, time.Since(began), err)
 		return nil, err
 	}
 	a, err := decodeAnswer(raw)

@@ -59,14 +59,21 @@ const codeUnknown = "unknown"
 
 const datedVersion = "2024-01-01"
 
+// tellRequestID names the request with an error, whatever the format of its body: postern.explain_error takes the id. Scripts of other
+// origins may read it where the server is at fault; for other errors they see the headers of the contract (core.md 1.3).
+func tellRequestID(header http.Header, q *request) {
+	const name = "X-Request-Id"
+	header.Set(name, q.id())
+	if q.status >= http.StatusInternalServerError && header.Get("Access-Control-Allow-Origin") != "" {
+		header.Add("Access-Control-Expose-Headers", name)
+	}
+}
+
 // writeError answers with an error. It is the only place that writes one.
 func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	e := classify(err)
 	q.status = e.Status
-	if e.Status >= http.StatusInternalServerError {
-		s.log.LogAttrs(context.Background(), slog.LevelError, "request failed", slog.String("request_id", q.id()),
-			slog.Int("status", e.Status), slog.String("error", err.Error()))
-	}
+	s.logFailure(q, e.Status, err)
 
 	dated := q.dated()
 	shown := *e
@@ -76,6 +83,7 @@ func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	body := shown.body(dated, q)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
+	tellRequestID(header, q)
 	if dated {
 		header.Set("X-Supabase-Api-Version", datedVersion)
 	}
@@ -94,6 +102,14 @@ func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	}
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(raw)
+}
+
+// logFailure writes why the server failed to answer a request.
+func (s *Server) logFailure(q *request, status int, err error) {
+	if status >= http.StatusInternalServerError {
+		s.log.LogAttrs(context.Background(), slog.LevelError, "request failed", slog.String("request_id", q.id()),
+			slog.Int("status", status), slog.String("error", err.Error()))
+	}
 }
 
 type weakPassword struct {

@@ -59,6 +59,7 @@ func (s *Server) catch(w http.ResponseWriter, q *request) {
 	s.log.Error("panic", "request_id", q.id(), "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	q.status = http.StatusInternalServerError
 	w.Header().Set("Content-Type", "application/json")
+	tellRequestID(w.Header(), q)
 	w.WriteHeader(q.status)
 	_, _ = w.Write([]byte(`{"code":500,"error_code":"unexpected_failure","msg":"Internal Server Error"}`))
 }

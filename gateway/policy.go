@@ -43,6 +43,7 @@ type policy struct {
 	PasswordHookURI     string `json:"hook_password_verification_attempt_uri"`
 	BeforeHookEnabled   bool   `json:"hook_before_user_created_enabled"`
 	AfterHookEnabled    bool   `json:"hook_after_user_created_enabled"`
+	HookRunsSlowMS      int64  `json:"hook_runs_slow_ms"`
 
 	// TestCodes are the fixed codes of test numbers, by number.
 	TestCodes map[string]string `json:"sms_test_otp"`

@@ -55,6 +55,7 @@ type Server struct {
 	sms     *sms.Sender // nil when no provider is configured
 	hooks   *hook.Caller
 	judges  judges
+	runs    chan hookRun // to be recorded
 	handler http.Handler
 }
 
@@ -101,6 +102,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		return nil, err
 	}
 	s.hooks = hook.New(http.DefaultClient, options.Log)
+	s.runs = make(chan hookRun, waitingRuns)
 	if s.pool, err = connect(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -196,12 +198,13 @@ func (s *Server) warnOfPrivileges() error {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Run keeps the server's copy of the policy fresh, sends what waits in the outbox and has the database keep house, until the
-// context ends.
+// Run keeps the server's copy of the policy fresh, sends what waits in the outbox, records what became of hooks, and has the database
+// keep house, until the context ends.
 func (s *Server) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	workers.Go(func() { s.outbox.run(ctx) })
 	workers.Go(func() { s.keepHouse(ctx) })
+	workers.Go(func() { s.recordRuns(ctx) })
 	defer workers.Wait()
 	for {
 		select {

@@ -90,8 +90,8 @@ func (s *Server) signUpAnonymously(q *request, in signUpBody) (*response, error)
 		return nil, err
 	}
 	a, err := s.callWithHook(q, `select postern.sign_up_anonymously(data => $1::jsonb, new_user_id => $2,
-		caller => postern.caller(ip => $3, user_agent => $4, audience => $5, limiter_key => $6))`,
-		in.Data.argument(), newUser, s.address(q), userAgent(q), s.audience(q), s.limiterKey(q))
+		caller => postern.caller(ip => $3, user_agent => $4, audience => $5, limiter_key => $6, request_id => $7))`,
+		in.Data.argument(), newUser, s.address(q), userAgent(q), s.audience(q), s.limiterKey(q), q.id())
 	answer, err := s.signIn(q, a, err, nil)
 	if err == nil && s.policy.get().AfterHookEnabled {
 		// After the tokens, and in the hook's own words, as in the reference.

@@ -77,9 +77,9 @@ func (s *Server) passwordAttempt(q *request, email, phone, plain string, limiter
 	}
 	return s.callLimitedIf(policy.tokenHookInSQL() || policy.passwordHookInSQL(), q, `select postern.sign_in_with_password(
 		user_id => $1, provider => $2, is_valid => $3, compared_digest => $4, new_hash => $5,
-		caller => postern.caller(ip => $6, user_agent => $7), hook_output => $8)`,
+		caller => postern.caller(ip => $6, user_agent => $7, request_id => $8), hook_output => $9)`,
 		uuidArgument(found.UserID), provider, check.valid, digest(found.PasswordHash), text(check.newHash),
-		s.address(q), userAgent(q), output)
+		s.address(q), userAgent(q), q.id(), output)
 }
 
 // exchange ends a flow that began with a code challenge (contract core.md 4.4).
@@ -92,8 +92,8 @@ func (s *Server) exchange(q *request) (*response, error) {
 		return nil, err
 	}
 	a, err := s.callWithHook(q, `select postern.exchange_auth_code(auth_code => $1, code_verifier => $2,
-		caller => postern.caller(ip => $3, user_agent => $4, limiter_key => $5))`,
-		text(in.AuthCode), text(in.CodeVerifier), s.address(q), userAgent(q), s.limiterKey(q))
+		caller => postern.caller(ip => $3, user_agent => $4, limiter_key => $5, request_id => $6))`,
+		text(in.AuthCode), text(in.CodeVerifier), s.address(q), userAgent(q), s.limiterKey(q), q.id())
 	return s.signIn(q, a, err, nil)
 }
 
@@ -169,8 +169,8 @@ func (s *Server) refreshToken(q *request) (*response, error) {
 	switch {
 	case presented.Legacy == "" && s.refresh.Valid(presented):
 		a, err = s.callWithHook(q, `select postern.refresh_session(session_id => $1, counter => $2,
-			caller => postern.caller(ip => $3, user_agent => $4, limiter_key => $5))`,
-			presented.Session, int64(presented.Counter), s.address(q), userAgent(q), s.limiterKey(q)) //nolint:gosec // G115: out of range is refused as never issued
+			caller => postern.caller(ip => $3, user_agent => $4, limiter_key => $5, request_id => $6))`,
+			presented.Session, int64(presented.Counter), s.address(q), userAgent(q), s.limiterKey(q), q.id()) //nolint:gosec // G115: out of range is refused as never issued
 	case s.policy.get().Adopted:
 		a, err = s.refreshAdopted(q, in.RefreshToken, presented)
 	default:
@@ -196,7 +196,7 @@ func (s *Server) refreshAdopted(q *request, presented string, t token.Refresh) (
 	}
 	sum := sha256.Sum256([]byte(presented))
 	return s.callWithHook(q, `select postern.refresh_adopted_session(token => $1, session_id => $2, counter => $3, signed => $4,
-		mac => $5, token_digest => $6, caller => postern.caller(ip => $7, user_agent => $8, limiter_key => $9))`,
+		mac => $5, token_digest => $6, caller => postern.caller(ip => $7, user_agent => $8, limiter_key => $9, request_id => $10))`,
 		text(t.Legacy), session, counter, signed, mac, hex.EncodeToString(sum[:]),
-		s.address(q), userAgent(q), s.limiterKey(q))
+		s.address(q), userAgent(q), s.limiterKey(q), q.id())
 }

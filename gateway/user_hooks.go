@@ -55,13 +55,16 @@ func (s *Server) askHook(q *request, point hook.Point, uri string, input any) (a
 	// As with statements, a client that hangs up does not end the call: what it did would be unknown to everybody.
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(q.r.Context()), q.deadline)
 	defer cancel()
+	began := time.Now()
 	output, err := s.hooks.Call(ctx, uri, secrets, body)
 	var decoded object
 	if err == nil && len(output) > 0 {
 		// Decoded and encoded like the bodies of requests, so that PostgreSQL takes it.
 		err = hook.Decode(output, &decoded)
 	}
-	if failure, ok := errors.AsType[*hook.Failure](err); ok {
+	failure, failed := errors.AsType[*hook.Failure](err)
+	s.noteHook(q, point, uri, time.Since(began), failure)
+	if failed {
 		e := refuse(failure.Status, failure.Code, failure.Message)
 		if failure.Outcome == hook.OutcomeRefused {
 			e.Code = codeUnknown
@@ -79,8 +82,8 @@ func (s *Server) prepareUser(q *request, email, phone string, data object) (any,
 		return nil, nil //nolint:nilnil // NULL, as an argument
 	}
 	a, err := s.call(q, `select postern.prepare_user(email => $1, phone => $2, data => $3::jsonb,
-		caller => postern.caller(ip => $4, audience => $5))`,
-		text(email), text(phone), data.argument(), s.address(q), s.audience(q))
+		caller => postern.caller(ip => $4, audience => $5, request_id => $6))`,
+		text(email), text(phone), data.argument(), s.address(q), s.audience(q), q.id())
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +133,8 @@ func (s *Server) toldAfter(q *request, a *answer, err error) (*answer, error) {
 }
 
 func (s *Server) tellAfter(q *request, userID string) error {
-	a, err := s.call(q, `select postern.run_after_user_created(user_id => $1, caller => postern.caller(ip => $2))`,
-		uuidArgument(userID), s.address(q))
+	a, err := s.call(q, `select postern.run_after_user_created(user_id => $1, caller => postern.caller(ip => $2, request_id => $3))`,
+		uuidArgument(userID), s.address(q), q.id())
 	if err == nil && a.User != nil {
 		const point = hook.AfterUserCreated
 		_, err = s.askHook(q, point, a.URI, userHookInput{s.hookMetadata(q, point), a.User})
@@ -165,10 +168,13 @@ func (s *Server) customizeClaims(q *request, a *answer) error {
 	}{s.hookMetadata(q, point), a.Session.UserID, a.Claims, a.TokenHook.Method})
 	if err == nil {
 		var checked *answer
-		if checked, err = s.call(q, `select postern.check_custom_claims(output => $1)`, output); err == nil {
+		checked, err = s.call(q, `select postern.check_custom_claims(output => $1, caller => postern.caller(request_id => $2))`,
+			output, q.id())
+		if err == nil {
 			a.Claims = checked.Claims
 			return nil
 		}
+		s.noteUnusable(q, point, a.TokenHook.URI, err)
 	}
 	if a.TokenHook.EndsSession {
 		if _, end := s.call(q, `select postern.end_session(session_id => $1)`, uuidArgument(a.Session.ID)); end != nil {

@@ -53,7 +53,7 @@ func (s *Server) followLink(q *request, link url.Values) (*response, error) {
 		answer, err = s.redirectVerified(q, target, link.Get("type"), isPKCE, a)
 	}
 	if err != nil {
-		return redirectError(target, isPKCE, err)
+		return s.redirectError(q, target, isPKCE, err)
 	}
 	return answer, nil
 }
@@ -180,11 +180,12 @@ func linkOutcome(kind, verified string) string {
 }
 
 // redirectError sends the browser on with what went wrong; errors of ours, not of the link, are answered as everywhere.
-func redirectError(target string, isPKCE bool, err error) (*response, error) {
+func (s *Server) redirectError(q *request, target string, isPKCE bool, err error) (*response, error) {
 	e, ok := errors.AsType[*refusal](err)
 	if !ok || e.Status == http.StatusTooManyRequests {
 		return nil, err
 	}
+	s.logFailure(q, e.Status, err)
 	values := url.Values{"error_code": {e.Code}, "error_description": {e.Message}}
 	if name := oauthError(e.Status); name != "" {
 		values.Set("error", name)
@@ -193,7 +194,9 @@ func redirectError(target string, isPKCE bool, err error) (*response, error) {
 		target = withQuery(target, values)
 	}
 	values.Set("sb", "")
-	return seeOther(withFragment(target, values), nil), nil
+	header := http.Header{}
+	tellRequestID(header, q)
+	return seeOther(withFragment(target, values), header), nil
 }
 
 func oauthError(status int) string {

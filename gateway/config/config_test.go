@@ -302,6 +302,7 @@ func TestPolicyColumns(t *testing.T) {
 		hook_password_verification_attempt_enabled hook_password_verification_attempt_uri
 		hook_before_user_created_enabled hook_before_user_created_uri
 		hook_after_user_created_enabled hook_after_user_created_uri
+		hook_runs_slow_ms hook_runs_retention
 		security_captcha_enabled db_cleanup_enabled
 		audit_log_disable_postgres experimental_create_email_identity_on_password_set_enabled
 		experimental_cursor_pagination_enabled hook_custom_access_token_enabled hook_custom_access_token_uri`)
@@ -309,7 +310,7 @@ func TestPolicyColumns(t *testing.T) {
 	for _, v := range config.Variables() {
 		if v.Where == config.Settings {
 			got = append(got, v.Column)
-			if v.Name != "GOTRUE_"+strings.ToUpper(v.Column) {
+			if upper := strings.ToUpper(v.Column); v.Name != "GOTRUE_"+upper && v.Name != "POSTERN_"+upper {
 				t.Errorf("%s sets %s", v.Name, v.Column)
 			}
 		}

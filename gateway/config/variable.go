@@ -89,7 +89,9 @@ func setting(name string, t Type, fallback, meaning string) Variable {
 }
 
 // columnOf is the rule that names the columns of auth.settings.
-func columnOf(name string) string { return strings.ToLower(strings.TrimPrefix(name, "GOTRUE_")) }
+func columnOf(name string) string {
+	return strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(name, "GOTRUE_"), "POSTERN_"))
+}
 
 // process is a variable that sets the field of Config that the function points to. The value its parser returns must be of
 // the field's type.

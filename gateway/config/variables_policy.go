@@ -118,6 +118,11 @@ func hookVariables() []Variable {
 			rows = append(rows, hookVariable(hook, part).family("GOTRUE_HOOK_<HOOK>_"+part))
 		}
 	}
+	rows = append(rows,
+		setting("POSTERN_HOOK_RUNS_SLOW_MS", Int, "1000", "milliseconds from which on a call of a hook is recorded although it "+
+			"went well; 0 records all calls").with(intBetween(0, math.MaxInt32)).from("Postern"),
+		setting("POSTERN_HOOK_RUNS_RETENTION", Duration, "168h", "how long the records are kept").with(parsePositiveDuration).from("Postern"),
+	)
 	return area("Hooks", "mfa-hooks.md 9.2", rows...)
 }
 

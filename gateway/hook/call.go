@@ -170,8 +170,7 @@ func (c *Caller) ended(ctx context.Context, last *Failure) *Failure {
 // record writes the log line of mfa-hooks.md 3.9. A receiver's own words stay out
 // of it: they may name a person.
 func (c *Caller) record(ctx context.Context, target *url.URL, took time.Duration, failure *Failure) {
-	shown := url.URL{Scheme: target.Scheme, Host: target.Host, Path: target.Path}
-	log := c.log.With(slog.String("action", "run_hook"), slog.String("hook", shown.String()), slog.Bool("success", failure == nil),
+	log := c.log.With(slog.String("action", "run_hook"), slog.String("hook", shown(target)), slog.Bool("success", failure == nil),
 		slog.Int64("duration", took.Microseconds()))
 	if failure == nil {
 		log.LogAttrs(ctx, slog.LevelInfo, "Hook ran successfully")
@@ -182,6 +181,20 @@ func (c *Caller) record(ctx context.Context, target *url.URL, took time.Duration
 		text = "refused with status " + strconv.Itoa(failure.Status)
 	}
 	log.LogAttrs(ctx, slog.LevelWarn, "Hook errored out", slog.String("outcome", failure.Outcome), slog.String("error", text))
+}
+
+// Shown is the part of a hook's address that logs and records may hold: its user and query may be keys.
+func Shown(uri string) string {
+	target, err := url.Parse(uri)
+	if err != nil {
+		return ""
+	}
+	return shown(target)
+}
+
+func shown(target *url.URL) string {
+	part := url.URL{Scheme: target.Scheme, Host: target.Host, Path: target.Path}
+	return part.String()
 }
 
 // callable applies the rule for addresses (mfa-hooks.md 3.2) once more: settings

@@ -26,7 +26,7 @@ begin
                 when 'sessions' then postern._clean_sessions(v_settings, v_batch)
                 when 'codes' then postern._clean_codes(v_settings, v_batch)
                 when 'factors' then postern._clean_factors(v_batch)
-                else postern._clean_records(v_batch) end;
+                else postern._clean_records(v_settings, v_batch) end;
         exception when others then
             v_problems := v_problems || jsonb_build_object(v_part, sqlstate || ': ' || sqlerrm);
         end;
@@ -40,7 +40,7 @@ end
 $$;
 
 comment on function postern.cleanup(integer) is
-'Deletes what has expired (contract core.md 12.6), mails and SMS that were settled a week ago, and limits that no longer limit: at most batch rows of a kind, passing over rows that are in use. Returns how many of each, whether that was all, and what could not be deleted and why; is_busy when another call is at it.
+'Deletes what has expired (contract core.md 12.6), mails and SMS that were settled a week ago, old records of hooks and errors, and limits that no longer limit: at most batch rows of a kind, passing over rows that are in use. Returns how many of each, whether that was all, and what could not be deleted and why; is_busy when another call is at it.
 Called by: one gateway at a time, every 30 seconds; an administrator in psql.
 Refuses: never.';
 
@@ -217,12 +217,13 @@ comment on function postern._clean_factors(integer) is
 Called by: postern.cleanup.
 Refuses: errors of users'' triggers and foreign keys reach the caller.';
 
-create or replace function postern._clean_records(batch integer)
+create or replace function postern._clean_records(settings auth.settings, batch integer)
 returns jsonb
 language plpgsql
 as $$
 declare
     v_outbox integer;
+    v_runs integer;
     v_limits integer;
 begin
     delete from auth.outbox o
@@ -233,17 +234,24 @@ begin
         limit batch for update skip locked);
     get diagnostics v_outbox = row_count;
 
+    delete from auth.hook_runs h
+    where h.id in (
+        select d.id from auth.hook_runs d
+        where d.created_at < now() - settings.hook_runs_retention
+        limit batch for update skip locked);
+    get diagnostics v_runs = row_count;
+
     delete from auth.rate_limits l
     where (l.limiter, l.key) in (
         select d.limiter, d.key from auth.rate_limits d
         where d.full_at < clock_timestamp()
         limit batch for update skip locked);
     get diagnostics v_limits = row_count;
-    return jsonb_build_object('outbox', v_outbox, 'rate_limits', v_limits);
+    return jsonb_build_object('outbox', v_outbox, 'hook_runs', v_runs, 'rate_limits', v_limits);
 end
 $$;
 
-comment on function postern._clean_records(integer) is
-'Deletes mails and SMS that were sent or given up a week ago, and buckets that are full again, which is what no row means too.
+comment on function postern._clean_records(auth.settings, integer) is
+'Deletes mails and SMS that were sent or given up a week ago, records of hooks and errors after auth.settings.hook_runs_retention, and buckets that are full again, which is what no row means too.
 Called by: postern.cleanup.
 Refuses: errors of users'' triggers reach the caller.';

@@ -13,6 +13,7 @@ set local client_min_messages = warning;
 
 {{ template "postern/support/handler.sql" . }}
 {{ template "postern/support/refusals.sql" . }}
+{{ template "postern/support/hook_runs.sql" . }}
 {{ template "postern/support/text.sql" . }}
 {{ template "postern/support/caller.sql" . }}
 {{ template "postern/support/limits.sql" . }}
@@ -27,6 +28,7 @@ set local client_min_messages = warning;
 {{ template "postern/schema_version.sql" . }}
 {{ template "postern/settings.sql" . }}
 {{ template "postern/rate_limits.sql" . }}
+{{ template "postern/hook_runs.sql" . }}
 {{ template "postern/cleanup.sql" . }}
 {{ template "postern/outbox.sql" . }}
 {{ template "postern/mail_requests.sql" . }}
@@ -89,7 +91,8 @@ begin
             p.proname like E'\\_%' or p.prorettype = 'trigger'::regtype
                 or p.proname in (
                     'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-                    'hand_back_sessions', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock') as is_private
+                    'hand_back_sessions', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock',
+                    'explain_error') as is_private
         from pg_catalog.pg_proc p
         where p.pronamespace = 'postern'::regnamespace
     loop

@@ -80,7 +80,7 @@ begin
 
         perform postern._audit_user('token_refreshed', 'token', v.user_id);
         if v.has_hook and v.hook_uri like 'pg-functions:%' then
-            v.claims := postern._customize_claims(v.hook_uri, v.user_id, v.claims::json, 'token_refresh')::text;
+            v.claims := postern._customize_claims(v.hook_uri, v.user_id, v.claims::json, 'token_refresh', caller)::text;
         elsif v.has_hook then
             -- Should it fail, the presented token is the one before the current: that is always answered (DESIGN 7).
             v_hook := json_build_object('uri', v.hook_uri, 'method', 'token_refresh', 'ends_session', false);

@@ -109,7 +109,8 @@ begin
         return postern._tokens(
             sign_in_with_password.user_id,
             postern._open_session(sign_in_with_password.user_id, 'password', sign_in_with_password.caller),
-            'password');
+            'password',
+            caller => sign_in_with_password.caller);
     {{ template "handler" "Database error granting user" }}
     end;
 end

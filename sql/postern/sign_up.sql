@@ -97,7 +97,8 @@ begin
         perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', v_provider));
         perform postern._audit_user('login', 'account', v_user.id, json_build_object('provider', v_provider));
         return postern._tokens(
-            v_user.id, postern._open_session(v_user.id, 'password', sign_up.caller), 'password', 'signed_up');
+            v_user.id, postern._open_session(v_user.id, 'password', sign_up.caller), 'password', 'signed_up',
+            sign_up.caller);
     {{ template "handler" "Database error saving new user" }}
     end;
 end
@@ -244,7 +245,8 @@ begin
             trim(v_settings.jwt_default_group_name), null, null, '', '{}', coalesce(data, '{}'), is_anonymous => true);
         update auth.users u set last_sign_in_at = now() where u.id = v_user_id;
         return postern._tokens(
-            v_user_id, postern._open_session(v_user_id, 'anonymous', sign_up_anonymously.caller), 'anonymous');
+            v_user_id, postern._open_session(v_user_id, 'anonymous', sign_up_anonymously.caller), 'anonymous',
+            caller => sign_up_anonymously.caller);
     {{ template "handler" "Database error creating anonymous user" }}
     end;
 end

@@ -47,8 +47,9 @@ begin
             'created_at', '0001-01-01T00:00:00Z', 'updated_at', '0001-01-01T00:00:00Z', 'is_anonymous', v_provider is null);
         if v_settings.hook_before_user_created_uri like 'pg-functions:%' then
             v_refused := postern._hook_refusal(
-                postern._call_sql_hook(v_settings.hook_before_user_created_uri, json_build_object(
-                    'metadata', postern._hook_metadata('before-user-created', (prepare_user.caller).ip), 'user', v_user)));
+                postern._call_sql_hook('before_user_created', v_settings.hook_before_user_created_uri, json_build_object(
+                    'metadata', postern._hook_metadata('before-user-created', (prepare_user.caller).ip), 'user', v_user),
+                    prepare_user.caller));
             return coalesce(v_refused, json_build_object('v', v_settings.version, 'user_id', v_user_id));
         end if;
         return json_build_object('v', v_settings.version, 'user_id', v_user_id,
@@ -111,9 +112,9 @@ begin
         return json_build_object('v', v_version, 'user', v_user, 'uri', v_uri);
     end if;
     begin
-        v_refused := postern._hook_refusal(postern._call_sql_hook(v_uri, json_build_object(
+        v_refused := postern._hook_refusal(postern._call_sql_hook('after_user_created', v_uri, json_build_object(
             'metadata', postern._hook_metadata('after-user-created', (run_after_user_created.caller).ip),
-            'user', v_user)));
+            'user', v_user), run_after_user_created.caller, run_after_user_created.user_id));
         return coalesce(v_refused, json_build_object('v', v_version));
     {{ template "handler" "Error invoking hook" }}
     end;
@@ -137,9 +138,9 @@ begin
     select g.hook_password_verification_attempt_uri into strict v_uri from auth.settings g;
     begin
         if v_uri like 'pg-functions:%' then
-            v_output := postern._call_sql_hook(v_uri, json_build_object(
+            v_output := postern._call_sql_hook('password_verification_attempt', v_uri, json_build_object(
                 'metadata', postern._hook_metadata('password-verification', (_ask_password_hook.caller).ip),
-                'user_id', _ask_password_hook.user_id, 'valid', is_valid));
+                'user_id', _ask_password_hook.user_id, 'valid', is_valid), caller, _ask_password_hook.user_id);
         elsif output is null then
             -- Only when the settings changed between the gateway's look and this statement.
             perform postern._refuse(503, 'unexpected_failure', 'Please try again',
@@ -158,6 +159,9 @@ begin
         or coalesce(jsonb_typeof(v_output -> 'message'), 'null') not in ('string', 'null')
         or coalesce(jsonb_typeof(v_output -> 'should_logout_user'), 'null') not in ('boolean', 'null')
     then
+        perform postern._record_run(json_build_object(
+            'point', 'password_verification_attempt', 'target', v_uri, 'outcome', 'output', 'user_id', user_id,
+            'message', 'Error unmarshaling JSON output.'), caller);
         return postern._error(500, 'unexpected_failure', 'Error unmarshaling JSON output.');
     elsif v_output ->> 'decision' is distinct from 'reject' then
         return null;
@@ -174,9 +178,9 @@ comment on function postern._ask_password_hook(uuid, boolean, text, postern.call
 Called by: postern.sign_in_with_password, where the hook is enabled.
 Refuses: invalid_credentials (400) - rejected; what the hook refuses; unexpected_failure (503) - nobody asked the hook.';
 
-create or replace function postern.check_custom_claims(output text)
+create or replace function postern.check_custom_claims(output text, caller postern.caller default null)
 returns json
-language plpgsql stable security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -187,7 +191,7 @@ begin
 end
 $$;
 
-comment on function postern.check_custom_claims(text) is
+comment on function postern.check_custom_claims(text, postern.caller) is
 'The claims that a custom_access_token hook behind HTTP answered, if they can be signed (contract mfa-hooks.md 3.7); output null when it answered nothing.
 Called by: the gateway, with every answer of such a hook.
 Refuses: unexpected_failure (500) - missing, or not of the required shape.';

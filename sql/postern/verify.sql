@@ -92,7 +92,8 @@ begin
 
         update auth.users u set last_sign_in_at = now() where u.id = v_found.owner_id;
         return concat('{"verified":"', v_found.purpose, '",', substr(postern._tokens(
-            v_found.owner_id, postern._open_session(v_found.owner_id, 'otp', verify_one_time_token.caller), 'otp')::text, 2))::json;
+            v_found.owner_id, postern._open_session(v_found.owner_id, 'otp', verify_one_time_token.caller), 'otp',
+            caller => verify_one_time_token.caller)::text, 2))::json;
     {{ template "handler" "Error confirming user" }}
     end;
 end
@@ -380,7 +381,8 @@ begin
         return postern._tokens(
             v_flow.user_id,
             postern._open_session(v_flow.user_id, v_flow.authentication_method, exchange_auth_code.caller),
-            v_flow.authentication_method);
+            v_flow.authentication_method,
+            caller => exchange_auth_code.caller);
     {{ template "handler" "Error exchanging auth code" }}
     end;
 end

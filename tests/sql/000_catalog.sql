@@ -11,7 +11,8 @@ create temp view functions as
            -- Only for the owner: seeds, policies tried by hand, handing back, forgiving.
            p.proname in (
                'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-               'hand_back_sessions', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock') as is_owners,
+               'hand_back_sessions', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock',
+               'explain_error') as is_owners,
            l.lanname as language,
            p.prosecdef as is_definer,
            p.prosrc as source,
@@ -79,7 +80,7 @@ create temp view firing as
     firing as (
         select name
           from functions
-         where source ~* '\m(insert into|update|delete from) auth\.(?!settings|rate_limits|outbox)'
+         where source ~* '\m(insert into|update|delete from) auth\.(?!settings|rate_limits|outbox|hook_runs)'
             or name = '_call_sql_hook'
          union
         select c.caller from calls c join firing f on f.name = c.callee
@@ -201,8 +202,8 @@ select is_empty(
 
 -- Tables
 
-select is((select count(*)::integer from tables), 27,
-    '23 tables of Supabase Auth, and settings, rate_limits, adoption, outbox');
+select is((select count(*)::integer from tables), 28,
+    '23 tables of Supabase Auth, and settings, rate_limits, adoption, outbox, hook_runs');
 
 select is_empty($$ select name from tables where not has_rls $$, 'every table has row level security');
 
@@ -215,7 +216,7 @@ select is_empty(
         select t.name, a.attname
           from tables t
           join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
-         where (t.name in ('settings', 'rate_limits', 'adoption', 'outbox')
+         where (t.name in ('settings', 'rate_limits', 'adoption', 'outbox', 'hook_runs')
                 or (t.name, a.attname) in (('refresh_tokens', 'counter')))
            and col_description(t.oid, a.attnum) is null
     $$,

@@ -1,6 +1,6 @@
 {{- define "handler" -}}
 exception when others or assert_failure then
-        -- DESIGN 6: refusals and errors of users' code become the answer; what another try may cure is raised again.
+        -- DESIGN 6: refusals and errors of users' code become the answer; what another try may cure is raised again, as it is.
         declare
             v_state text;
             v_message text;
@@ -18,7 +18,10 @@ exception when others or assert_failure then
                 v_column = column_name,
                 v_datatype = pg_datatype_name,
                 v_context = pg_exception_context;
+            if postern._is_passing(v_state) then
+                raise;
+            end if;
             return postern._refusal(
-                '{{ . }}', v_state, v_message, v_detail, v_hint, v_column, v_datatype, v_context);
+                '{{ . }}', v_state, v_message, v_detail, v_hint, v_column, v_datatype, v_context, caller);
         end;
 {{- end -}}

@@ -1,60 +1,108 @@
-create or replace function postern._call_sql_hook(uri text, input json)
+create or replace function postern._call_sql_hook(
+    point text,
+    uri text,
+    input json,
+    caller postern.caller,
+    user_id uuid default null)
 returns jsonb
 language plpgsql
 as $$
 declare
     v_parts text[] := regexp_match(uri, '^pg-functions://[^/]*/([a-zA-Z_][a-zA-Z0-9_]{0,62})/([a-zA-Z_][a-zA-Z0-9_]{0,62})$');
-    v_function oid;
-    v_type oid;
-    v_result oid;
+    v_hook record;
+    v_began timestamptz := clock_timestamp();
     v_output jsonb;
+    v_refusal json;
+    v_outcome text := 'uri';
+    v_ms numeric;
     v_state text;
     v_message text;
     v_detail text;
     v_hint text;
+    v_datatype text;
+    v_context text;
 begin
-    select p.oid, p.proargtypes[0], p.prorettype into v_function, v_type, v_result
-    from pg_catalog.pg_proc p
-    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = v_parts[1] and p.proname = v_parts[2] and p.pronargs >= 1
-        and p.proargtypes[0] in ('json'::regtype, 'jsonb'::regtype, 'text'::regtype)
-        -- Not in pg_temp either: its functions would run with the owner's rights.
-        and n.nspname not in ('information_schema', 'auth', 'postern') and n.nspname !~ '^pg_'
-        and pg_catalog.has_schema_privilege('supabase_auth_admin', n.oid, 'usage')
-        and pg_catalog.has_function_privilege('supabase_auth_admin', p.oid, 'execute')
-    limit 1;
-    if v_function is null then
-        perform postern._refuse(500, 'unexpected_failure', 'Error running hook URI: ' || uri,
-            'no function of that name takes one json, jsonb or text argument and may be executed by supabase_auth_admin');
-    end if;
+    select p.oid, p.proargtypes[0] as type, p.prorettype as result, g.hook_runs_slow_ms as slow_ms
+    into strict v_hook
+    from auth.settings g
+    left join (
+        select p.*
+        from pg_catalog.pg_proc p
+        join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = v_parts[1] and p.proname = v_parts[2] and p.pronargs >= 1
+            and p.proargtypes[0] in ('json'::regtype, 'jsonb'::regtype, 'text'::regtype)
+            -- Not in pg_temp either: its functions would run with the owner's rights.
+            and n.nspname not in ('information_schema', 'auth', 'postern') and n.nspname !~ '^pg_'
+            and pg_catalog.has_schema_privilege('supabase_auth_admin', n.oid, 'usage')
+            and pg_catalog.has_function_privilege('supabase_auth_admin', p.oid, 'execute')
+        limit 1) p on true;
 
     begin
+        if v_hook.oid is null then
+            perform postern._refuse(500, 'unexpected_failure', 'Error running hook URI: ' || uri,
+                'no function of that name takes one json, jsonb or text argument and may be executed by supabase_auth_admin');
+        end if;
+        v_outcome := 'failed';
         -- The name comes from the catalog; only the argument's type differs between hooks.
-        execute format('select to_jsonb(%I.%I($1::text::%s))', v_parts[1], v_parts[2], v_type::regtype)
+        execute format('select to_jsonb(%I.%I($1::text::%s))', v_parts[1], v_parts[2], v_hook.type::regtype)
         into v_output
         using input::text;
+
+        v_outcome := 'output';
+        v_output := postern._hook_output(case
+            when v_hook.result = 'text'::regtype and jsonb_typeof(v_output) = 'string' then v_output #>> '{}'
+            else v_output::text end);
+        v_refusal := postern._hook_refusal(v_output);
+        if v_refusal is not null then
+            v_outcome := 'refused';
+        end if;
+        -- Without its claims nothing of the sign-in may stay. Of the other points, what the hook wrote does.
+        if point = 'custom_access_token' then
+            if v_refusal is not null then
+                perform postern._refuse(
+                    (v_refusal #>> '{error,status}')::integer, v_refusal #>> '{error,code}', v_refusal #>> '{error,message}',
+                    v_refusal #>> '{error,hint}');
+            end if;
+            v_output := postern._claims_of(v_output);
+        end if;
     exception when others or query_canceled then
         get stacked diagnostics
-            v_state = returned_sqlstate, v_message = message_text,
-            v_detail = pg_exception_detail, v_hint = pg_exception_hint;
+            v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
+            v_hint = pg_exception_hint, v_datatype = pg_datatype_name, v_context = pg_exception_context;
         if v_state = '57014' then
-            perform postern._refuse(500, 'unexpected_failure', 'Error running hook URI: ' || uri, 'the hook took too long');
+            v_outcome := 'timeout';
+        elsif postern._is_passing(v_state) then
+            raise;
         end if;
-        -- The same error once more, with the text for clients that do not see database errors.
+        -- The same error once more, with the run, which what the handler undoes could not keep.
         raise exception using
-            errcode = v_state, message = v_message, detail = v_detail, hint = v_hint,
-            column = 'Error running hook URI: ' || uri;
+            errcode = case v_outcome when 'timeout' then 'PA500' else v_state end,
+            message = case v_outcome when 'timeout' then 'Error running hook URI: ' || uri else v_message end,
+            detail = case v_outcome when 'timeout' then 'unexpected_failure' else v_detail end,
+            hint = case v_outcome when 'timeout' then 'the hook took too long' else v_hint end,
+            datatype = v_datatype,
+            column = json_build_object(
+                'point', point, 'target', uri, 'outcome', v_outcome, 'user_id', user_id,
+                'ms', extract(epoch from clock_timestamp() - v_began) * 1000,
+                'sqlstate', case when v_state not like 'PA___' then v_state end,
+                'message', v_message, 'detail', case when v_state not like 'PA___' then v_detail end,
+                'hint', v_hint, 'context', v_context)::text;
     end;
 
-    return postern._hook_output(case
-        when v_result = 'text'::regtype and jsonb_typeof(v_output) = 'string' then v_output #>> '{}' else v_output::text end);
+    v_ms := extract(epoch from clock_timestamp() - v_began) * 1000;
+    if v_refusal is not null or v_ms >= v_hook.slow_ms then
+        perform postern._record_run(json_build_object(
+            'point', point, 'target', uri, 'outcome', case when v_refusal is null then 'ok' else 'refused' end,
+            'user_id', user_id, 'ms', v_ms, 'message', v_refusal #>> '{error,message}'), caller);
+    end if;
+    return v_output;
 end
 $$;
 
-comment on function postern._call_sql_hook(text, json) is
-'Runs a pg-functions hook in the calling transaction and returns its output object, null when it has none (contract mfa-hooks.md 3.4). Its time limit is the statement''s.
+comment on function postern._call_sql_hook(text, text, json, postern.caller, uuid) is
+'Runs a pg-functions hook in the calling transaction and returns its output object, null when it has none (contract mfa-hooks.md 3.4); of custom_access_token the claims in it, checked. Its time limit is the statement''s. A call that failed, refused or took long is written to auth.hook_runs; user_id is the account it is about.
 Called by: the functions a hook belongs to.
-Refuses: what the hook raises; unexpected_failure (500) - no such function, too slow, or an output that is not an object.';
+Refuses: what the hook raises; unexpected_failure (500) - no such function, too slow, or an output that is not an object; for custom_access_token, what the hook refuses, and claims missing or not of the required shape (mfa-hooks.md 3.7).';
 
 create or replace function postern._hook_output(output text)
 returns jsonb
@@ -110,33 +158,30 @@ comment on function postern._hook_refusal(jsonb) is
 Called by: the functions a hook belongs to.
 Refuses: never.';
 
-create or replace function postern._customize_claims(uri text, user_id uuid, claims json, method text)
+create or replace function postern._customize_claims(
+    uri text,
+    user_id uuid,
+    claims json,
+    method text,
+    caller postern.caller)
 returns json
 language plpgsql
 as $$
-declare
-    v_output jsonb;
-    v_refusal json;
 begin
-    v_output := postern._call_sql_hook(uri, json_build_object(
-        'metadata', postern._hook_metadata('customize-access-token', null),
-        'user_id', user_id,
-        'claims', claims,
-        'authentication_method', method));
-    v_refusal := postern._hook_refusal(v_output);
-    if v_refusal is not null then
-        perform postern._refuse(
-            (v_refusal #>> '{error,status}')::integer, v_refusal #>> '{error,code}', v_refusal #>> '{error,message}',
-            v_refusal #>> '{error,hint}');
-    end if;
-    return postern._claims_of(v_output)::json;
+    return postern._call_sql_hook(
+        'custom_access_token', uri, json_build_object(
+            'metadata', postern._hook_metadata('customize-access-token', null),
+            'user_id', user_id,
+            'claims', claims,
+            'authentication_method', method),
+        caller, user_id)::json;
 end
 $$;
 
-comment on function postern._customize_claims(text, uuid, json, text) is
-'Runs the custom_access_token hook and returns its claims as they are, checked against the schema of contract mfa-hooks.md 3.7.
+comment on function postern._customize_claims(text, uuid, json, text, postern.caller) is
+'Runs the custom_access_token hook and returns its claims as they are (contract mfa-hooks.md 3.7).
 Called by: postern._tokens, postern.refresh_session.
-Refuses: unexpected_failure (500) - claims missing or not of the required shape; what the hook refuses.';
+Refuses: as postern._call_sql_hook.';
 
 create or replace function postern._claims_of(output jsonb)
 returns jsonb
@@ -187,5 +232,5 @@ $$;
 
 comment on function postern._claims_of(jsonb) is
 'The claims in the output of a custom_access_token hook, checked against the schema of contract mfa-hooks.md 3.7.
-Called by: postern._customize_claims, postern.check_custom_claims.
+Called by: postern._call_sql_hook, postern.check_custom_claims.
 Refuses: unexpected_failure (500) - missing, or not of the required shape.';

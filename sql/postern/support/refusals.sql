@@ -50,6 +50,19 @@ comment on function postern._error(integer, text, text, text, integer, text) is
 Called by: functions that refuse without undoing what they wrote.
 Refuses: never.';
 
+create or replace function postern._is_passing(state text)
+returns boolean
+language sql immutable
+as $$
+    -- Lock waits, lost connections, full disks, cancellations and bugs of the server are not answers to a client.
+    select left(state, 2) in ('40', '53', '55', '57', '58', 'XX')
+$$;
+
+comment on function postern._is_passing(text) is
+'True for an SQLSTATE that another try may cure, or that says nothing about the request (DESIGN 6).
+Called by: the handler of every public function that writes; postern._call_sql_hook.
+Refuses: never.';
+
 create or replace function postern._refusal(
     generic text,
     state text,
@@ -58,22 +71,24 @@ create or replace function postern._refusal(
     hint text,
     column_name text,
     datatype text,
-    context text)
+    context text,
+    caller postern.caller)
 returns json
-language plpgsql stable
+language plpgsql
 as $$
 declare
+    -- What postern._call_sql_hook says of a hook that failed.
+    v_run json := case when column_name like '{"point" :%' then column_name::json end;
     v_status integer := 500;
 begin
+    if v_run is not null or state not like 'PA___' then
+        perform postern._record_run(coalesce(v_run, json_build_object(
+            'point', 'database', 'outcome', 'failed', 'sqlstate', state, 'message', _refusal.message,
+            'detail', _refusal.detail, 'hint', _refusal.hint, 'context', context)), caller);
+    end if;
     if state like 'PA___' then
         return postern._error(
             substr(state, 3)::integer, detail, message, hint, nullif(datatype, '')::integer);
-    end if;
-
-    -- Lock waits, lost connections, full disks, cancellations and bugs of the server are not answers to a client.
-    if left(state, 2) in ('40', '53', '55', '57', '58', 'XX') then
-        raise exception using
-            errcode = state, message = _refusal.message, detail = coalesce(_refusal.detail, ''), hint = coalesce(_refusal.hint, '');
     end if;
 
     -- An error is never answered with the status of a success.
@@ -86,8 +101,8 @@ begin
         'error', json_strip_nulls(json_build_object(
             'status', v_status,
             'code', 'unexpected_failure',
-            -- A hook names itself in column_name: it is not the database that failed then.
-            'message', case when column_name like 'Error running hook URI: %' then column_name else generic end,
+            -- It is not the database that failed when a hook did.
+            'message', coalesce('Error running hook URI: ' || (v_run ->> 'target'), generic),
             'database', case
                 when state ~ '^PT[1-9][0-9][0-9]$'
                     or state in ('P0001', '23000', '23001', '23502', '23503', '23505', '23514', '23P01')
@@ -97,11 +112,11 @@ begin
                     'detail', nullif(_refusal.detail, ''),
                     'hint', nullif(_refusal.hint, ''))
                 end,
-            'cause', state || ': ' || _refusal.message || coalesce(E'\n' || nullif(context, ''), ''))));
+            'cause', concat_ws(E'\n', state || ': ' || _refusal.message, nullif(coalesce(v_run ->> 'context', context), '')))));
 end
 $$;
 
-comment on function postern._refusal(text, text, text, text, text, text, text, text) is
-'Turns an error caught by a public function into the answer it returns: PAnnn into the refusal, errors of users'' triggers and hooks into the database error of contract core.md 1.6 under a generic message.
+comment on function postern._refusal(text, text, text, text, text, text, text, text, postern.caller) is
+'Turns an error caught by a public function into the answer it returns: PAnnn into the refusal, errors of users'' triggers and hooks into the database error of contract core.md 1.6 under a generic message. Writes the cause to auth.hook_runs, unless it is a refusal of ours.
 Called by: the handler of every public function that writes.
-Refuses: raises classes 40, 53, 55, 57, 58 and XX again.';
+Refuses: never.';

@@ -106,7 +106,12 @@ g.version,
             offset 0)
 {{- end -}}
 
-create or replace function postern._tokens(user_id uuid, session_id uuid, method text, shown text default 'stored')
+create or replace function postern._tokens(
+    user_id uuid,
+    session_id uuid,
+    method text,
+    shown text default 'stored',
+    caller postern.caller default null)
 returns json
 language plpgsql
 as $$
@@ -125,7 +130,7 @@ begin
     where u.id = _tokens.user_id;
 
     if v.has_hook and v.hook_uri like 'pg-functions:%' then
-        v.claims := postern._customize_claims(v.hook_uri, user_id, v.claims::json, method)::text;
+        v.claims := postern._customize_claims(v.hook_uri, user_id, v.claims::json, method, caller)::text;
     elsif v.has_hook then
         v_hook := json_build_object('uri', v.hook_uri, 'method', method, 'ends_session', true);
     end if;
@@ -136,8 +141,8 @@ begin
 end
 $$;
 
-comment on function postern._tokens(uuid, uuid, text, text) is
-'The answer that opens a session; method as in amr, shown as in postern._user_json_as.
+comment on function postern._tokens(uuid, uuid, text, text, postern.caller) is
+'The answer that opens a session; method as in amr, shown as in postern._user_json_as. caller is for the record of the hook.
 Called by: every way to sign in.
 Refuses: what the custom_access_token hook refuses.';
 
