@@ -25,9 +25,9 @@ it('make run prints where everything is, and leaves it in .postern/dev.env', asy
   assert.equal((await stat(file)).mode & 0o077, 0, 'nobody else reads the secrets')
 })
 
-it('five minutes: sign up, see the rows, write a policy, watch it hold', async () => {
+it('five minutes: sign up, see the rows and a mail, write a policy, watch it hold', async () => {
   const list = await blocks('README.md', 'Five minutes')
-  assert.deepEqual(list.map((block) => block.language).join(' '), 'sh text sh sh text js text')
+  assert.deepEqual(list.map((block) => block.language).join(' '), 'sh text sh text sh sh text js text')
   await keeps(new Reader(place.path), list)
 })
 
