@@ -43,7 +43,7 @@ build: need-go ## bin/postern
 ##### testing it
 
 .PHONY: test
-test: tools test-go test-sql check test-newest test-clients ## install what the tests need, and run them all
+test: tools test-go test-sql check test-newest test-clients test-browser ## install what the tests need, and run them all
 
 .PHONY: test-go
 test-go: need-test build $(WITHPG) ## Go tests with the race detector, one PostgreSQL for all packages
@@ -77,6 +77,15 @@ test-newest: need-test clients build $(WITHPG) ## the SQL and HTTP tests on the 
 test-clients: clients build $(WITHPG) ## supabase-js and @supabase/ssr against a running Postern
 	@if ! ls tests/clients/*.test.* >/dev/null 2>&1; then echo "tests/clients holds no tests"; exit 0; fi; \
 	cd tests/clients && POSTERN=$(CURDIR)/bin/postern PATH="$$PWD/node_modules/.bin:$$PATH" \
+	    $(CLEAN) $(WITHPG) -- node --test
+
+# CHROMIUM names a browser of Chromium's family where it is neither chromium nor google-chrome.
+.PHONY: test-browser
+test-browser: clients build $(WITHPG) ## the pages in Chromium: links of mails, /dev/mail, supabase-js in a page
+	@if ! tools/need chromium && command -v apt-get >/dev/null; then exit 1; fi; \
+	chromium=$${CHROMIUM:-$$(command -v chromium || command -v google-chrome || true)}; \
+	if ! "$$chromium" --version >/dev/null 2>&1; then echo "no Chromium runs here: test-browser left out"; exit 0; fi; \
+	cd tests/browser && CHROMIUM=$$chromium POSTERN=$(CURDIR)/bin/postern PATH="$(CURDIR)/$(NODE)/.bin:$$PATH" \
 	    $(CLEAN) $(WITHPG) -- node --test
 
 # pgtap runs tests/sql with the server programs in folder $(1). The extension stays out of the schemas under test.

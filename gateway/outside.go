@@ -11,7 +11,7 @@ import (
 	"github.com/postern-auth/postern/gateway/mailaddress"
 )
 
-// Endpoints stand in place of the addresses of services that are asked. They are for tests: "" is the service itself.
+// Endpoints stand in place of the addresses of services that are asked. They are for tests and `postern dev`: "" is the service itself.
 type Endpoints struct {
 	Captcha string // scheme and host of the captcha's provider
 	HIBP    string // scheme and host of the list of breached passwords

@@ -37,12 +37,16 @@ func devCommand() *cli.Command {
 postern_gateway, and prints where everything is. Ctrl-C stops what it started. The data and the generated
 secrets are kept in .postern; remove that folder to begin anew.
 
+Without GOTRUE_SMTP_HOST mails are caught and shown at /dev/mail, with the link and the code in them; for scripts
+/dev/mail.json?to=ada@example.com&wait=10s. Without GOTRUE_SMS_PROVIDER so are SMS.
+
 Every variable of the gateway may be set and wins over the settings for development: accounts confirmed at
-once, anonymous sign-ins on, site URL http://localhost:3000.
+once, anonymous sign-ins on, a mail each second to one person, site URL http://localhost:3000.
 
 Examples:
    postern dev
    GOTRUE_JWT_EXP=60 PORT=9000 postern dev
+   GOTRUE_MAILER_AUTOCONFIRM=false GOTRUE_EXTERNAL_PHONE_ENABLED=true postern dev
    DATABASE_URL=postgres://me@localhost/mine postern dev
    . .postern/dev.env && curl "$API_URL/health"`,
 		Flags: []cli.Flag{
@@ -101,7 +105,12 @@ func (d *devServer) serve(ctx context.Context, environ []string, ownerURL string
 		return err
 	}
 	defer logs.Close() //nolint:errcheck // nothing of value is lost
-	sheet, err := newDevSheet(environ, d.state, ownerURL)
+	caught, err := catchMessages(ctx, environ, logs)
+	if err != nil {
+		return err
+	}
+	defer caught.close()
+	sheet, err := newDevSheet(caught.environ, d.state, ownerURL)
 	if err != nil {
 		return err
 	}
@@ -117,14 +126,16 @@ func (d *devServer) serve(ctx context.Context, environ []string, ownerURL string
 		}()
 	}
 	var announced error
-	err = serveGateway(ctx, environ, logs, func(addr string) {
+	caught.ready = func(addr string) {
 		sheet.apiURL = "http://" + reachable(addr)
+		sheet.mails = caught.describe(sheet.apiURL)
 		if announced = sheet.write(d.dir); announced != nil {
 			cancel(announced)
 			return
 		}
 		sheet.print(d.stdout, d.dir)
-	})
+	}
+	err = serveGateway(ctx, caught.environ, logs, caught.serving)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return errors.Join(cause, err)
 	}

@@ -98,15 +98,7 @@ func devEnvironment(user []string, state *devState, gatewayURL string) ([]string
 		}
 	}
 	environ = append(environ, "DATABASE_URL="+gatewayURL)
-	fill := func(value string, names ...string) {
-		for _, name := range names {
-			if _, set := lookup(environ, name); set {
-				return
-			}
-		}
-		environ = append(environ, names[0]+"="+value)
-	}
-	fill("127.0.0.1", "GOTRUE_API_HOST")
+	environ = fill(environ, "127.0.0.1", "GOTRUE_API_HOST")
 	port, set := lookup(environ, "GOTRUE_API_PORT")
 	if !set {
 		port, set = lookup(environ, "PORT")
@@ -120,15 +112,25 @@ func devEnvironment(user []string, state *devState, gatewayURL string) ([]string
 		port = strconv.Itoa(free)
 		environ = append(environ, "PORT="+port)
 	}
-	fill("http://127.0.0.1:"+port, "API_EXTERNAL_URL", "GOTRUE_API_API_EXTERNAL_URL")
-	fill("http://localhost:3000", "GOTRUE_SITE_URL")
-	fill(state.JWTSecret, "GOTRUE_JWT_SECRET")
-	fill("authenticated", "GOTRUE_JWT_AUD")
-	fill("authenticated", "GOTRUE_JWT_DEFAULT_GROUP_NAME")
-	fill("true", "GOTRUE_MAILER_AUTOCONFIRM")
-	fill("true", "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED")
-	fill("10", "GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL")
+	environ = fill(environ, "http://127.0.0.1:"+port, "API_EXTERNAL_URL", "GOTRUE_API_API_EXTERNAL_URL")
+	environ = fill(environ, "http://localhost:3000", "GOTRUE_SITE_URL")
+	environ = fill(environ, state.JWTSecret, "GOTRUE_JWT_SECRET")
+	environ = fill(environ, "authenticated", "GOTRUE_JWT_AUD")
+	environ = fill(environ, "authenticated", "GOTRUE_JWT_DEFAULT_GROUP_NAME")
+	environ = fill(environ, "true", "GOTRUE_MAILER_AUTOCONFIRM")
+	environ = fill(environ, "true", "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED")
+	environ = fill(environ, "10", "GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL")
 	return environ, nil
+}
+
+// fill adds a variable, unless it is there under one of its names.
+func fill(environ []string, value string, names ...string) []string {
+	for _, name := range names {
+		if _, set := lookup(environ, name); set {
+			return environ
+		}
+	}
+	return append(environ, names[0]+"="+value)
 }
 
 // withUser is the same database for another role.
@@ -152,6 +154,7 @@ func withUser(dsn, user, password string) (string, error) {
 // devSheet is what the user gets to know.
 type devSheet struct {
 	apiURL, databaseURL string
+	mails               string // where they are
 	anonKey, serviceKey string
 }
 
@@ -210,7 +213,7 @@ Postern is running; Ctrl-C stops it.
   Database URL      %s
   anon key          %s
   service_role key  %s
-  Mails             none without GOTRUE_SMTP_HOST: accounts are confirmed at once
+  Mails             %s
   Gateway's log     %s
 
 The same values are in %s. Try next, in another terminal:
@@ -219,7 +222,7 @@ The same values are in %s. Try next, in another terminal:
   curl "$API_URL/signup" -H 'Content-Type: application/json' -d '{"email":"ada@example.com","password":"correct horse"}'
   psql "$DATABASE_URL" -c 'select id, email, created_at from auth.users'
 
-`, s.apiURL, s.databaseURL, s.anonKey, s.serviceKey, filepath.Join(dir, "gateway.log"), file, source)
+`, s.apiURL, s.databaseURL, s.anonKey, s.serviceKey, s.mails, filepath.Join(dir, "gateway.log"), file, source)
 }
 
 func shellQuote(s string) string {

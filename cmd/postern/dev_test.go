@@ -3,18 +3,25 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/postern-auth/postern/gateway/config"
+	"github.com/postern-auth/postern/gateway/devmail"
 )
 
 func TestDevStateIsGeneratedOnceAndKept(t *testing.T) {
@@ -167,6 +174,7 @@ func TestDevComesUpAndKeepsItsData(t *testing.T) {
 	if response.StatusCode != http.StatusOK {
 		t.Errorf("/health answers %s", response.Status)
 	}
+	devCatches(t, first["API_URL"])
 	stop()
 	if _, err := pgx.Connect(t.Context(), first["DATABASE_URL"]); err == nil {
 		t.Error("PostgreSQL is still running")
@@ -184,6 +192,81 @@ func TestDevComesUpAndKeepsItsData(t *testing.T) {
 	stop()
 }
 
+// devCatches checks that mails and SMS end at /dev/mail, by the way that they take to a relay and a provider.
+func devCatches(t *testing.T, apiURL string) {
+	t.Helper()
+	for recipient, body := range map[string]string{
+		"ada@example.com": `{"email":"ada@example.com"}`, "4915112345678": `{"phone":"+4915112345678"}`,
+	} {
+		response, err := http.Post(apiURL+"/otp", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("/otp for %s answers %s", recipient, response.Status)
+		}
+		response, err = http.Get(apiURL + "/dev/mail.json?wait=10s&to=" + recipient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var messages []devmail.Message
+		err = json.NewDecoder(response.Body).Decode(&messages)
+		_ = response.Body.Close()
+		if err != nil || len(messages) != 1 {
+			t.Fatalf("%d messages to %s: %v", len(messages), recipient, err)
+		}
+		m := messages[0]
+		if m.Channel == "email" && (m.Kind != "magic_link" || !strings.HasPrefix(m.Link, apiURL+"/verify?token=")) ||
+			m.Channel == "sms" && len(m.Code) != 6 {
+			t.Errorf("caught: %+v", m)
+		}
+	}
+}
+
+// Somebody's own relay and provider are used, and then there is no page.
+func TestDevSendsWhereItIsTold(t *testing.T) {
+	t.Parallel()
+	required := []string{
+		"DATABASE_URL=postgres://db/x", "API_EXTERNAL_URL=http://localhost", "GOTRUE_SITE_URL=http://localhost",
+		"GOTRUE_JWT_SECRET=" + strings.Repeat("x", 32),
+	}
+	relay := []string{"GOTRUE_SMTP_HOST=smtp.example.com", "GOTRUE_SMTP_ADMIN_EMAIL=auth@example.com"}
+	fallback := []string{"POSTERN_SMTP_FALLBACK_1_HOST=smtp.example.com", "GOTRUE_SMTP_ADMIN_EMAIL=auth@example.com"}
+	provider := []string{"GOTRUE_SMS_PROVIDER=vonage", "GOTRUE_SMS_VONAGE_FROM=me"}
+	for name, c := range map[string]struct {
+		environ            []string
+		smtp, sms, mailsAt string
+		hasPage            bool
+	}{
+		"neither":  {nil, "127.0.0.1", "textlocal", "http://here/dev/mail", true},
+		"relay":    {relay, "smtp.example.com", "textlocal", "sent by smtp.example.com; SMS: http://here/dev/mail", true},
+		"fallback": {fallback, "", "textlocal", "sent by smtp.example.com; SMS: http://here/dev/mail", true},
+		"provider": {provider, "127.0.0.1", "vonage", "http://here/dev/mail", true},
+		"both":     {slices.Concat(relay, provider), "smtp.example.com", "vonage", "sent by smtp.example.com", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			caught, err := catchMessages(t.Context(), slices.Concat(required, c.environ), io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer caught.close()
+			smtp, _ := lookup(caught.environ, "GOTRUE_SMTP_HOST")
+			provider, _ := lookup(caught.environ, "GOTRUE_SMS_PROVIDER")
+			if smtp != c.smtp || provider != c.sms || caught.describe("http://here") != c.mailsAt || (caught.front != nil) != c.hasPage {
+				t.Errorf("mails to %q, SMS by %q, %s, page: %v", smtp, provider, caught.describe("http://here"), caught.front != nil)
+			}
+			if (caught.endpoints.SMS != "") != (c.sms == "textlocal") {
+				t.Errorf("SMS go to %q", caught.endpoints.SMS)
+			}
+			if _, err := config.Load(caught.environ); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // startDev runs `postern dev` on a folder until stop is called, and returns what dev.env says.
 func startDev(t *testing.T, dir string) (values map[string]string, stop func()) {
 	t.Helper()
@@ -195,7 +278,7 @@ func startDev(t *testing.T, dir string) (values map[string]string, stop func()) 
 	var out bytes.Buffer
 	ended := make(chan error, 1)
 	go func() {
-		d := &devServer{dir: dir, environ: []string{"PATH=" + os.Getenv("PATH")}, stdout: &out}
+		d := &devServer{dir: dir, environ: []string{"PATH=" + os.Getenv("PATH"), "GOTRUE_EXTERNAL_PHONE_ENABLED=true"}, stdout: &out}
 		ended <- d.run(ctx)
 	}()
 	stop = func() {
@@ -203,9 +286,9 @@ func startDev(t *testing.T, dir string) (values map[string]string, stop func()) 
 		if err := <-ended; err != nil {
 			t.Errorf("postern dev: %v", err)
 		}
-		for _, value := range values {
+		for _, value := range append(slices.Collect(maps.Values(values)), values["API_URL"]+"/dev/mail\n") {
 			if !strings.Contains(out.String(), value) {
-				t.Errorf("%q is in dev.env and not in the table:\n%s", value, &out)
+				t.Errorf("%q is not in the table:\n%s", value, &out)
 			}
 		}
 	}

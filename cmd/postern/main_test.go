@@ -153,7 +153,9 @@ func serveInBackground(t *testing.T, environ []string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	address, done := make(chan string, 1), make(chan error, 1)
-	go func() { done <- serveGateway(ctx, environ, io.Discard, func(addr string) { address <- addr }) }()
+	go func() {
+		done <- serveGateway(ctx, environ, io.Discard, serving{ready: func(addr string) { address <- addr }})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

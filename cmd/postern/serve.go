@@ -35,13 +35,20 @@ func serveCommand(environ []string, logs io.Writer) *cli.Command {
 			"requests under way, for at most " + drainTime.String() + ".",
 		UsageText: "postern serve\n\nDATABASE_URL=postgres://postern_gateway:…@db/app postern serve",
 		Action: func(c *cli.Context) error {
-			return serveGateway(c.Context, environ, logs, func(string) {})
+			return serveGateway(c.Context, environ, logs, serving{ready: func(string) {}})
 		},
 	}
 }
 
-// serveGateway answers requests until the context ends, then drains. ready is told the address once it listens.
-func serveGateway(ctx context.Context, environ []string, logs io.Writer, ready func(addr string)) error {
+// serving is what a command adds to a gateway.
+type serving struct {
+	ready     func(addr string)               // told the address once it listens
+	front     func(http.Handler) http.Handler // stands before the API; nil is nothing
+	endpoints gateway.Endpoints
+}
+
+// serveGateway answers requests until the context ends, then drains.
+func serveGateway(ctx context.Context, environ []string, logs io.Writer, with serving) error {
 	cfg, err := config.Load(environ)
 	if err != nil {
 		return err
@@ -53,7 +60,7 @@ func serveGateway(ctx context.Context, environ []string, logs io.Writer, ready f
 	}
 	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	server, err := gateway.New(ctx, cfg, gateway.Options{
-		Version: versionText(), SchemaVersion: latest, HashingWorkers: hashingWorkers(), Log: log,
+		Version: versionText(), SchemaVersion: latest, HashingWorkers: hashingWorkers(), Endpoints: with.endpoints, Log: log,
 	})
 	if err != nil {
 		return err
@@ -79,14 +86,18 @@ func serveGateway(ctx context.Context, environ []string, logs io.Writer, ready f
 
 	// Header and body of a slow client may not hold a connection for ever; an answer takes at most its deadline.
 	longest := cfg.MaxRequestDuration + drainTime
+	var handler http.Handler = server
+	if with.front != nil {
+		handler = with.front(handler)
+	}
 	web := &http.Server{
-		Handler: server, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: longest, WriteTimeout: 2 * longest,
+		Handler: handler, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: longest, WriteTimeout: 2 * longest,
 		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(listener) }()
 	log.Info("listening", "address", listener.Addr().String(), "version", versionText())
-	ready(listener.Addr().String())
+	with.ready(listener.Addr().String())
 
 	select {
 	case err := <-failed:

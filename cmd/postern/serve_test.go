@@ -83,7 +83,7 @@ func startUp(t *testing.T, environ []string) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var logs bytes.Buffer
-	err := serveGateway(ctx, environ, &logs, func(addr string) { t.Errorf("it serves at %s", addr); cancel() })
+	err := serveGateway(ctx, environ, &logs, serving{ready: func(addr string) { t.Errorf("it serves at %s", addr); cancel() }})
 	return outcome{"", logs.String(), err}
 }
 
@@ -342,6 +342,22 @@ func wait(t *testing.T, what string, holds func() bool) {
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// The page with the mails is for `postern dev` alone: it shows every code.
+func TestServeHasNoPageWithMails(t *testing.T) {
+	t.Parallel()
+	address := serveInBackground(t, gatewayEnvironment(pgtest.New(t).GatewayDSN))
+	for _, path := range []string{"/dev/mail", "/dev/mail.json", "/dev/mail/1", "/dev/mail/mail.js", "/auth/v1/dev/mail"} {
+		response, err := http.Get(address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusNotFound {
+			t.Errorf("%s answers %s", path, response.Status)
 		}
 	}
 }

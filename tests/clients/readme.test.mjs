@@ -1,30 +1,19 @@
 // The README's walk, executed against what `make run` starts: every block prints what the page says.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, it } from 'node:test'
+import { startDev } from './dev.mjs'
 import { blocks, folder, keeps, Reader } from './documents.mjs'
-import { databaseURL, emptyDatabase, patience, sql } from './postern.mjs'
+import { databaseURL, emptyDatabase, sql } from './postern.mjs'
 
-let place, dev, exited
-let sheet = ''
+let place, dev
 before(async () => {
   place = await folder()
-  // What `make run` does, after building.
-  dev = spawn(process.env.POSTERN, ['dev'], { cwd: place.path, env: { PATH: process.env.PATH }, stdio: ['ignore', 'pipe', 'inherit'] })
-  process.once('exit', () => dev.kill('SIGTERM'))
-  exited = new Promise((resolve) => dev.once('exit', resolve))
-  dev.stdout.on('data', (data) => (sheet += data))
-  const deadline = Date.now() + patience
-  while (!sheet.includes('Try next')) {
-    assert.ok(dev.exitCode === null && Date.now() < deadline, `postern dev did not start:\n${sheet}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
+  dev = await startDev(place.path) // what `make run` does, after building
 })
 after(async () => {
-  dev?.kill('SIGINT') // Ctrl-C
-  await exited
+  await dev?.stop()
   await place?.remove()
 })
 
@@ -32,18 +21,18 @@ it('make run prints where everything is, and leaves it in .postern/dev.env', asy
   const file = join(place.path, '.postern/dev.env')
   const lines = (await readFile(file, 'utf8')).trim().split('\n')
   assert.deepEqual(lines.map((line) => line.split('=')[0]), ['API_URL', 'DATABASE_URL', 'ANON_KEY', 'SERVICE_ROLE_KEY'])
-  for (const line of lines) assert.ok(sheet.includes(line.split(/=(.*)/s)[1].replaceAll("'", '')), line)
+  for (const line of lines) assert.ok(dev.sheet.includes(line.split(/=(.*)/s)[1].replaceAll("'", '')), line)
   assert.equal((await stat(file)).mode & 0o077, 0, 'nobody else reads the secrets')
 })
 
-it('five minutes: sign up, see the rows, write a policy, watch it hold', async () => {
+it('five minutes: sign up, see the rows and a mail, write a policy, watch it hold', async () => {
   const list = await blocks('README.md', 'Five minutes')
-  assert.deepEqual(list.map((block) => block.language).join(' '), 'sh text sh sh text js text')
+  assert.deepEqual(list.map((block) => block.language).join(' '), 'sh text sh text sh sh text js text')
   await keeps(new Reader(place.path), list)
 })
 
 it('the three lines that make run prints work', async () => {
-  const lines = sheet.split('in another terminal:')[1].trim()
+  const lines = dev.sheet.split('in another terminal:')[1].trim()
   const reader = new Reader(place.path)
   // Ada has an account since the walk.
   const text = lines.replace('ada@example.com', 'eve@example.com')
@@ -58,8 +47,7 @@ it('Ctrl-C stops what was started', async () => {
   const { DATABASE_URL } = Object.fromEntries(
     (await readFile(join(place.path, '.postern/dev.env'), 'utf8')).trim().split('\n').map((line) => line.split(/=(.*)/s)),
   )
-  dev.kill('SIGINT')
-  assert.equal(await exited, 0)
+  assert.equal(await dev.stop(), 0)
   await assert.rejects(sql(DATABASE_URL.replaceAll("'", ''), 'select 1'), /Connection refused|could not connect/)
 })
 
