@@ -15,8 +15,11 @@ select set_config('role', tableowner, true)
   from pg_tables
  where schemaname = 'auth' and tablename = 'adoption';
 
+{{ if or .rollback (env "POSTERN_ROLLBACK") }}
+-- One release back: accounts and functions stay. `tern code install sql` of that release replaces the functions.
+{{ else }}
 -- Migrating down starts here for an installation that is to go: it stops before the first function is
--- dropped.
+-- dropped. POSTERN_ROLLBACK=yes says that only a release is to be taken back.
 do $$
 declare
     v_users bigint;
@@ -28,7 +31,8 @@ begin
     select count(*) into v_users from auth.users;
     if v_users > 0 then
         raise exception 'auth.users has % rows: nothing is dropped', v_users
-            using detail = 'Migrating down deletes all accounts. Delete them first if you mean it.';
+            using detail = 'Migrating down deletes all accounts. Delete them first if you mean it.',
+                hint = 'POSTERN_ROLLBACK=yes goes back to an earlier release and keeps them.';
     end if;
     select conrelid::regclass
       into v_table
@@ -91,5 +95,7 @@ begin
     end loop;
 end
 $$;
+
+{{ end }}
 
 reset role;

@@ -19,6 +19,9 @@ import (
 const (
 	publicVersionTable = "public.postern_version"
 	authVersionTable   = "auth.postern_version"
+
+	// oldestSchema is the first version with functions: down to it is a rollback, which keeps accounts; below it is a removal.
+	oldestSchema = 17
 )
 
 func migrateCommand(environ []string) *cli.Command {
@@ -30,6 +33,7 @@ func migrateCommand(environ []string) *cli.Command {
 			"beforehand); it must be a direct connection, not a pooler in transaction mode. A database that Supabase\n" +
 			"Auth made is adopted in place. An interrupted run can be repeated.",
 		UsageText: "postern migrate\npostern migrate --check    # only say whether something is to do: exit status 1 if so\n" +
+			"postern migrate --to 19     # back to the schema of an earlier release, whose functions are then to be installed\n" +
 			"postern migrate --to 0      # remove Postern (refused while there are users of its own)",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "change nothing; exit status 1 unless the schema is that of this release"},
@@ -58,7 +62,7 @@ func migrateUp(ctx context.Context, dsn string, stdout io.Writer) error {
 
 // migrateTo migrates to a version, -1 for the newest.
 func migrateTo(ctx context.Context, dsn string, target int, stdout io.Writer) error {
-	return withMigrator(ctx, dsn, func(migrator *tern.Migrator) error {
+	return withMigrator(ctx, dsn, target >= oldestSchema, func(migrator *tern.Migrator) error {
 		if target < 0 {
 			target = len(migrator.Migrations)
 		}
@@ -115,7 +119,8 @@ func currentVersion(ctx context.Context, conn *pgx.Conn) (version int, err error
 	return 0, nil
 }
 
-func withMigrator(ctx context.Context, dsn string, do func(*tern.Migrator) error) error {
+// withMigrator lends a migrator. Migrating down as a rollback keeps accounts and functions.
+func withMigrator(ctx context.Context, dsn string, rollback bool, do func(*tern.Migrator) error) error {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return explainConnection(err)
@@ -129,6 +134,7 @@ func withMigrator(ctx context.Context, dsn string, do func(*tern.Migrator) error
 	if err != nil {
 		return explainMigration(err)
 	}
+	migrator.Data["rollback"] = rollback
 	if err := migrator.LoadMigrations(sql.FS); err != nil {
 		return fmt.Errorf("reading the embedded migrations: %w", err)
 	}

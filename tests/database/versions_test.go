@@ -40,6 +40,12 @@ var programs = sync.OnceValues(func() (string, error) {
 // command runs one of the programs in the repository and returns all it says.
 func command(t *testing.T, name, dsn string, args ...string) (string, error) {
 	t.Helper()
+	return commandWith(t, "", name, dsn, args...)
+}
+
+// commandWith is command with a variable more in its environment.
+func commandWith(t *testing.T, variable, name, dsn string, args ...string) (string, error) {
+	t.Helper()
 	dir, err := programs()
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +54,7 @@ func command(t *testing.T, name, dsn string, args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, name), args...) //nolint:gosec // ours
 	cmd.Dir = repository
-	cmd.Env = append(withoutVersionTable(os.Environ()), "DATABASE_URL="+dsn)
+	cmd.Env = append(withoutVersionTable(os.Environ()), "DATABASE_URL="+dsn, variable)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -101,6 +107,38 @@ func TestTernMigrateAndPosternMigrateGiveTheSameDatabase(t *testing.T) {
 		t.Errorf("tern code install: %v\n%s", err, out)
 	}
 	same(t, "in one go, and by turns", want, snapshot(t, connOne))
+}
+
+// 17 is the schema of an earlier release.
+func TestRollbackKeepsAccountsAndFunctions(t *testing.T) {
+	t.Parallel()
+	for name, back := range map[string]func(t *testing.T, dsn string) (string, error){
+		"postern": func(t *testing.T, dsn string) (string, error) {
+			return command(t, "postern", dsn, "migrate", "--to", "17")
+		},
+		"tern": func(t *testing.T, dsn string) (string, error) {
+			return commandWith(t, "POSTERN_ROLLBACK=yes", "tern", dsn, "migrate", "-c", "tern.conf", "-m", "sql", "-d", "17")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, conn := installed(t)
+			run(t, conn, "select postern.create_user(email => 'ada@example.com')",
+				"create view public.accounts as select postern.schema_version() as version, u.id from auth.users u")
+			before := snapshot(t, conn)
+			if out, err := back(t, db.SuperDSN); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if got := ask[int](t, conn, "select version from public.postern_version"); got != 17 {
+				t.Errorf("the schema version is %d", got)
+			}
+			if got := ask[int](t, conn, "select count(*) from public.accounts where version > 17"); got != 1 {
+				t.Errorf("%d accounts are left", got)
+			}
+			mustMigrate(t, db.SuperDSN, latest(t))
+			same(t, "up again", before, snapshot(t, conn))
+		})
+	}
 }
 
 func TestPosternMigrateUsesTheVersionTableThatExists(t *testing.T) {
