@@ -171,6 +171,8 @@ func TestLoadPolicy(t *testing.T) {
 		{"GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION=1s", "external_flow_state_expiry_duration", "300 seconds"},
 		{"GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION=10m", "external_flow_state_expiry_duration", "600 seconds"},
 		{"GOTRUE_DB_CLEANUP_ENABLED=true", "db_cleanup_enabled", true},
+		{"POSTERN_ANONYMOUS_USERS_RETENTION=36h", "anonymous_users_retention", "129600 seconds"},
+		{"POSTERN_ANONYMOUS_USERS_RETENTION=0s", "anonymous_users_retention", nil},
 	} {
 		policy := load(t, test.entry).Policy
 		if diff := cmp.Diff(test.want, policy[test.column]); diff != "" {
@@ -303,7 +305,7 @@ func TestPolicyColumns(t *testing.T) {
 		hook_before_user_created_enabled hook_before_user_created_uri
 		hook_after_user_created_enabled hook_after_user_created_uri
 		hook_runs_slow_ms hook_runs_retention
-		security_captcha_enabled db_cleanup_enabled
+		security_captcha_enabled db_cleanup_enabled anonymous_users_retention
 		audit_log_disable_postgres experimental_create_email_identity_on_password_set_enabled
 		experimental_cursor_pagination_enabled hook_custom_access_token_enabled hook_custom_access_token_uri`)
 	var got []string

@@ -133,6 +133,14 @@ func parsePositiveDuration(text string) (any, error) {
 	return value, err
 }
 
+// parseRetention reads zero as no end.
+func parseRetention(text string) (any, error) {
+	if value, err := parseDuration(text); err == nil && value.(time.Duration) == 0 {
+		return nil, nil
+	}
+	return parsePositiveDuration(text)
+}
+
 // splitList splits at commas. Blanks belong to the entries; a blank text is no entry.
 func splitList(text string) []string {
 	if strings.TrimSpace(text) == "" {

@@ -52,6 +52,9 @@ func databaseVariables() []Variable {
 		later("GOTRUE_DB_CONN_MAX_IDLE_TIME", Duration, "0s", "longest idle time of a connection"),
 		later("GOTRUE_DB_HEALTH_CHECK_PERIOD", Duration, "0s", "time between checks of idle connections"),
 		setting("GOTRUE_DB_CLEANUP_ENABLED", Bool, "false", "delete what has expired").from("core.md 12.6"),
+		setting("POSTERN_ANONYMOUS_USERS_RETENTION", Duration, "720h",
+			"anonymous users are deleted this long after their last sign-in or refresh, when cleaning up is on; 0 keeps them").
+			with(parseRetention).from("Postern"),
 		later("GOTRUE_DB_ADVISOR_ENABLED", Bool, "true", "warn when requests wait for connections").from("mfa-hooks.md 9.5"),
 		later("GOTRUE_DB_ADVISOR_SAMPLING_INTERVAL", Duration, "200ms", "time between two looks at the pool").from("mfa-hooks.md 9.5"),
 		later("GOTRUE_DB_ADVISOR_OBSERVATION_INTERVAL", Duration, "20s", "window that is judged").from("mfa-hooks.md 9.5"),

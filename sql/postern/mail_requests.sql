@@ -163,6 +163,7 @@ begin
             if v_settings.disable_signup then
                 perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
             end if;
+            perform postern._check_disposable(v_email);
             v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data, new_user_id);
             v_is_new := not v_settings.mailer_autoconfirm;
             if v_settings.mailer_autoconfirm then
@@ -190,7 +191,7 @@ $$;
 comment on function postern.request_magic_link(text, boolean, jsonb, text, text, text, postern.envelope, uuid, postern.caller) is
 'Mails a link and code to sign in with; creates the account when the address is new and create_user allows it (contract core.md 7.5).
 Called by: POST /otp with an email (limiter otp), POST /magiclink (limiter magic_link).
-Refuses: over_request_rate_limit, over_email_send_rate_limit (429); otp_disabled, signup_disabled, email_provider_disabled (422); validation_failed, email_address_not_authorized (400).';
+Refuses: over_request_rate_limit, over_email_send_rate_limit (429); otp_disabled, signup_disabled, email_provider_disabled (422); validation_failed, email_address_invalid, email_address_not_authorized (400).';
 
 create or replace function postern._create_unconfirmed(
     settings auth.settings,

@@ -45,6 +45,8 @@ begin
                 perform postern._refuse(400, 'email_provider_disabled', 'Email signups are disabled');
             end if;
             v_email := postern._email(sign_up.email);
+            -- Before the look for an account: the answer tells nothing about it.
+            perform postern._check_disposable(v_email);
             v_provider := 'email';
             v_confirm := v_settings.mailer_autoconfirm;
         else
@@ -107,7 +109,7 @@ $$;
 comment on function postern.sign_up(text, text, text, json, jsonb, text, text, text, postern.envelope, uuid, postern.caller) is
 'Creates an account with an address or a number and a password hash; confirms it and opens a session at once when auth.settings says so. password_problem: what the gateway found wrong with the plain password, {status, code, message}. Contract core.md 3.
 Called by: POST /signup.
-Refuses: signup_disabled, weak_password (422); validation_failed, email_provider_disabled, phone_provider_disabled (400); user_already_exists (422) - known account where accounts are confirmed at once; errors of users'' triggers.';
+Refuses: signup_disabled, weak_password (422); validation_failed, email_address_invalid, email_provider_disabled, phone_provider_disabled (400); user_already_exists (422) - known account where accounts are confirmed at once; errors of users'' triggers.';
 
 create or replace function postern._sign_up_again(
     settings auth.settings,

@@ -37,6 +37,8 @@ begin
         end if;
         if v_provider is not null and (postern._find_user(v_email, v_phone, v_audience)).id is not null then
             return json_build_object('v', v_settings.version);
+        elsif v_provider = 'email' then
+            perform postern._check_disposable(v_email);
         end if;
 
         v_user := json_build_object(
@@ -62,7 +64,7 @@ $$;
 comment on function postern.prepare_user(text, text, jsonb, postern.caller) is
 'Chooses the id of the account that a request would create, and asks the before_user_created hook about it where that is a database function; what it wrote stays. Where it is behind HTTP, the answer says whom to ask (uri) and about what (user). No id when the request would create no account (contract mfa-hooks.md 3.6).
 Called by: the gateway where the hook is enabled, before the statement that creates the account.
-Refuses: validation_failed (400) - an address or number that is none; what the hook refuses.';
+Refuses: validation_failed, email_address_invalid (400) - an address or number that is none, or not to be used; what the hook refuses.';
 
 create or replace function postern._check_prepared(settings auth.settings, new_user_id uuid)
 returns void

@@ -167,7 +167,7 @@ $$;
 comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope) is
 'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with.
 Called by: PUT /user.
-Refuses: user_not_found, session_not_found, user_banned (403); validation_failed, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
+Refuses: user_not_found, session_not_found, user_banned (403); validation_failed, email_address_invalid, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
 
 create or replace function postern._check_user_update(
     settings auth.settings,
@@ -199,7 +199,12 @@ begin
     then
         perform postern._refuse(422, 'user_sso_managed',
             'Updating email, phone, password of a SSO account only possible via SSO');
-    elsif new_email is not null and (postern._find_user(new_email, null, known.aud)).id <> known.id then
+    end if;
+
+    if new_email is not null then
+        perform postern._check_disposable(new_email);
+    end if;
+    if new_email is not null and (postern._find_user(new_email, null, known.aud)).id <> known.id then
         perform postern._refuse(422, 'email_exists', 'A user with this email address has already been registered');
     elsif new_phone is not null and (postern._find_user(null, new_phone, known.aud)).id <> known.id then
         perform postern._refuse(422, 'phone_exists', 'A user with this phone number has already been registered');
@@ -210,7 +215,7 @@ $$;
 comment on function postern._check_user_update(auth.settings, auth.users, auth.sessions, text, text, text, text, jsonb) is
 'Whether a user may make this change at all (contract core.md 6.3, rows 6 to 11).
 Called by: postern.update_user.
-Refuses: not_admin (403), insufficient_aal (401), validation_failed, user_sso_managed, email_exists, phone_exists (422).';
+Refuses: not_admin (403), insufficient_aal (401), email_address_invalid (400), validation_failed, user_sso_managed, email_exists, phone_exists (422).';
 
 create or replace function postern._check_new_password(
     settings auth.settings,

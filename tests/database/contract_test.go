@@ -31,7 +31,7 @@ type comparison struct {
 }
 
 // ours are the tables that Supabase Auth does not have.
-const ours = `('settings', 'rate_limits', 'adoption', 'outbox', 'hook_runs')`
+const ours = `('settings', 'rate_limits', 'adoption', 'outbox', 'hook_runs', 'disposable_domains', 'cleanup_positions')`
 
 func join(fields []string) string { return strings.Join(fields, " | ") }
 

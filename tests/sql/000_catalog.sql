@@ -80,7 +80,7 @@ create temp view firing as
     firing as (
         select name
           from functions
-         where source ~* '\m(insert into|update|delete from) auth\.(?!settings|rate_limits|outbox|hook_runs)'
+         where source ~* '\m(insert into|update|delete from) auth\.(?!settings|rate_limits|outbox|hook_runs|cleanup_positions)'
             or name = '_call_sql_hook'
          union
         select c.caller from calls c join firing f on f.name = c.callee
@@ -202,8 +202,8 @@ select is_empty(
 
 -- Tables
 
-select is((select count(*)::integer from tables), 28,
-    '23 tables of Supabase Auth, and settings, rate_limits, adoption, outbox, hook_runs');
+select is((select count(*)::integer from tables), 30,
+    '23 tables of Supabase Auth, and settings, rate_limits, adoption, outbox, hook_runs, disposable_domains, cleanup_positions');
 
 select is_empty($$ select name from tables where not has_rls $$, 'every table has row level security');
 
@@ -216,7 +216,7 @@ select is_empty(
         select t.name, a.attname
           from tables t
           join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
-         where (t.name in ('settings', 'rate_limits', 'adoption', 'outbox', 'hook_runs')
+         where (t.name in ('settings', 'rate_limits', 'adoption', 'outbox', 'hook_runs', 'disposable_domains', 'cleanup_positions')
                 or (t.name, a.attname) in (('refresh_tokens', 'counter')))
            and col_description(t.oid, a.attnum) is null
     $$,
@@ -316,8 +316,8 @@ select set_eq(
     array['users 80', 'sessions 70', 'refresh_tokens 70', 'rate_limits 70', 'outbox 70'],
     'room for updates in place');
 
-select is((select relpersistence from pg_class where oid = 'auth.rate_limits'::regclass), 'u'::"char",
-    'limits are not logged');
+select set_eq($$ select relname::text from pg_class where relnamespace = 'auth'::regnamespace and relkind = 'r' and relpersistence = 'u' $$,
+    array['rate_limits', 'cleanup_positions'], 'limits and positions are not logged');
 
 -- Roles
 

@@ -38,7 +38,7 @@ select is(postern.get_settings()::jsonb - 'version',
       "hook_send_email_enabled": false, "hook_send_email_uri": "", "hook_before_user_created_enabled": false, "hook_before_user_created_uri": "",
       "hook_after_user_created_enabled": false, "hook_after_user_created_uri": "", "hook_mfa_verification_attempt_enabled": false,
       "hook_mfa_verification_attempt_uri": "", "hook_password_verification_attempt_enabled": false, "hook_password_verification_attempt_uri": "",
-      "db_cleanup_enabled": false, "security_captcha_enabled": false, "adopted": false}'::jsonb,
+      "db_cleanup_enabled": false, "anonymous_users_retention": "30 days", "security_captcha_enabled": false, "adopted": false}'::jsonb,
     'get_settings: the defaults, one key per setting, and whether Supabase Auth made the database');
 select is((postern.get_settings() ->> 'version')::bigint, pg_temp.version(), 'with the version');
 

@@ -32,6 +32,28 @@ comment on function postern._email(text) is
 Called by: every function that stores an address.
 Refuses: validation_failed (400) - missing, longer than 255 bytes, or not an address.';
 
+create or replace function postern._check_disposable(address text)
+returns void
+language plpgsql stable
+as $$
+declare
+    v_domain text := split_part(address, '@', 2);
+begin
+    -- The domain, and each one above it.
+    while v_domain <> '' loop
+        if exists (select from auth.disposable_domains d where d.domain = v_domain) then
+            perform postern._refuse(400, 'email_address_invalid', format('Email address "%s" is invalid', address));
+        end if;
+        v_domain := substr(v_domain, strpos(v_domain || '.', '.') + 1);
+    end loop;
+end
+$$;
+
+comment on function postern._check_disposable(text) is
+'Whether somebody may take an address as their own: not where its domain, or one above it, stands in auth.disposable_domains. Administrators may give out any.
+Called by: sign-up, registration by a code, changes of address.
+Refuses: email_address_invalid (400).';
+
 create or replace function postern._phone(number text)
 returns text
 language plpgsql immutable
