@@ -40,8 +40,43 @@ end
 $$;
 
 comment on function postern.cleanup(integer) is
-'Deletes what has expired (contract core.md 12.6), mails and SMS that were settled a week ago, old records of hooks and errors, and limits that no longer limit: at most batch rows of a kind, passing over rows that are in use. Returns how many of each, whether that was all, and what could not be deleted and why; is_busy when another call is at it.
+'Deletes what has expired (contract core.md 12.6), mails and SMS that were settled a week ago, old records of hooks and errors, and limits that no longer limit: at most batch rows of a kind, passing over rows that are in use. Large tables it looks through in stretches, going on where it stopped. Returns how many of each, whether another call makes sense at once, and what could not be deleted and why; is_busy when another call is at it.
 Called by: one gateway at a time, every 30 seconds; an administrator in psql.
+Refuses: never.';
+
+create or replace function postern._cleanup_position(part text)
+returns text
+language plpgsql stable
+as $$
+begin
+    return (select p.after_id from auth.cleanup_positions p where p.part = _cleanup_position.part);
+end
+$$;
+
+comment on function postern._cleanup_position(text) is
+'The last id that the clean-up has looked at in a part of the tables, null at the beginning.
+Called by: helpers of postern.cleanup.
+Refuses: never.';
+
+create or replace function postern._move_cleanup(part text, after_id text)
+returns void
+language plpgsql
+as $$
+begin
+    if after_id is null then
+        delete from auth.cleanup_positions p where p.part = _move_cleanup.part;
+        return;
+    end if;
+    insert into auth.cleanup_positions as p (part, after_id)
+    values (_move_cleanup.part, _move_cleanup.after_id)
+    on conflict on constraint cleanup_positions_pkey do update
+        set after_id = excluded.after_id;
+end
+$$;
+
+comment on function postern._move_cleanup(text, text) is
+'Notes where the clean-up goes on in a part of the tables; null: at the beginning.
+Called by: helpers of postern.cleanup.
 Refuses: never.';
 
 create or replace function postern._clean_accounts(settings auth.settings, batch integer)
@@ -49,23 +84,108 @@ returns jsonb
 language plpgsql
 as $$
 declare
-    v_users integer := 0;
+    v_after uuid := coalesce(postern._cleanup_position('anonymous_users')::uuid, '00000000-0000-0000-0000-000000000000');
+    v_until uuid;
+    v_last uuid;
+    v_users integer;
 begin
-    if settings.external_anonymous_users_enabled then
+    if not settings.external_anonymous_users_enabled or settings.anonymous_users_retention is null then
+        return jsonb_build_object('anonymous_users', 0);
+    end if;
+    select d.id into v_until from auth.users d where d.id > v_after order by d.id offset 50 * batch - 1 limit 1;
+    with gone as (
         delete from auth.users u
         where u.id in (
             select d.id from auth.users d
-            where d.is_anonymous and d.created_at < now() - interval '30 days'
-            limit batch for update skip locked);
-        get diagnostics v_users = row_count;
-    end if;
+            where d.id > v_after and d.id <= coalesce(v_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                and d.is_anonymous and d.created_at < now() - settings.anonymous_users_retention
+                and not exists (
+                    select from auth.sessions s
+                    where s.user_id = d.id and greatest(s.created_at, s.refreshed_at at time zone 'UTC')
+                        >= now() - settings.anonymous_users_retention)
+            order by d.id
+            limit batch for update skip locked)
+        returning u.id)
+    select count(*), (array_agg(g.id order by g.id desc))[1] into v_users, v_last from gone g;
+    perform postern._move_cleanup('anonymous_users', case when v_users >= batch then v_last else v_until end::text);
     return jsonb_build_object('anonymous_users', v_users);
 end
 $$;
 
 comment on function postern._clean_accounts(auth.settings, integer) is
-'Deletes anonymous users that were not converted within 30 days, where there are anonymous users at all.
+'Deletes anonymous users that have neither signed in nor refreshed for as long as auth.settings keeps them, where there are anonymous users at all. Looks at 50 times batch users at most, and goes on from there the next time.
 Called by: postern.cleanup.
+Refuses: errors of users'' triggers and foreign keys reach the caller.';
+
+create or replace function postern._clean_tokens(batch integer)
+returns integer
+language plpgsql
+as $$
+declare
+    v_after bigint := coalesce(postern._cleanup_position('refresh_tokens')::bigint, 0);
+    v_until bigint;
+    v_last bigint;
+    v_tokens integer;
+begin
+    -- An index would cost every refresh its update in place.
+    select d.id into v_until from auth.refresh_tokens d where d.id > v_after order by d.id offset 50 * batch - 1 limit 1;
+    with gone as (
+        delete from auth.refresh_tokens r
+        where r.id in (
+            select d.id from auth.refresh_tokens d
+            where d.id > v_after and d.id <= coalesce(v_until, 9223372036854775807)
+                and d.revoked and d.updated_at < now() - interval '24 hours'
+            order by d.id
+            limit batch for update skip locked)
+        returning r.id)
+    select count(*), max(g.id) into v_tokens, v_last from gone g;
+    perform postern._move_cleanup('refresh_tokens', case when v_tokens >= batch then v_last else v_until end::text);
+    return v_tokens;
+end
+$$;
+
+comment on function postern._clean_tokens(integer) is
+'Deletes refresh tokens that were revoked more than a day ago, and returns how many. Looks at 50 times batch tokens at most, and goes on from there the next time.
+Called by: postern._clean_sessions.
+Refuses: errors of users'' triggers and foreign keys reach the caller.';
+
+create or replace function postern._clean_timed_out(settings auth.settings, batch integer)
+returns integer
+language plpgsql
+as $$
+declare
+    v_after uuid := coalesce(postern._cleanup_position('sessions')::uuid, '00000000-0000-0000-0000-000000000000');
+    v_until uuid;
+    v_last uuid;
+    v_sessions integer;
+begin
+    if settings.sessions_timebox is null and settings.sessions_inactivity_timeout is null then
+        return 0;
+    end if;
+    select d.id into v_until from auth.sessions d where d.id > v_after order by d.id offset 50 * batch - 1 limit 1;
+    with gone as (
+        delete from auth.sessions s
+        where s.id in (
+            select d.id from auth.sessions d
+            where d.id > v_after and d.id <= coalesce(v_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                and (d.created_at < now() - settings.sessions_timebox - interval '24 hours'
+                    or d.refreshed_at < (now() - settings.sessions_inactivity_timeout - interval '24 hours') at time zone 'UTC'
+                    or d.refreshed_at is null and exists (
+                        select from auth.refresh_tokens t
+                        where t.session_id = d.id and not t.revoked
+                            and t.updated_at < now() - settings.sessions_inactivity_timeout - interval '24 hours'))
+            order by d.id
+            limit batch for update skip locked)
+        returning s.id)
+    select count(*), (array_agg(g.id order by g.id desc))[1] into v_sessions, v_last from gone g;
+    perform postern._move_cleanup('sessions', case when v_sessions >= batch then v_last else v_until end::text);
+    return v_sessions;
+end
+$$;
+
+comment on function postern._clean_timed_out(auth.settings, integer) is
+'Deletes sessions whose timebox or time without a refresh ended more than a day ago, and returns how many. Looks at 50 times batch sessions at most, and goes on from there the next time.
+Called by: postern._clean_sessions.
 Refuses: errors of users'' triggers and foreign keys reach the caller.';
 
 create or replace function postern._clean_sessions(settings auth.settings, batch integer)
@@ -73,18 +193,10 @@ returns jsonb
 language plpgsql
 as $$
 declare
-    v_tokens integer;
+    v_tokens integer := postern._clean_tokens(batch);
     v_revoked integer;
     v_sessions integer;
-    v_timed_out integer := 0;
 begin
-    delete from auth.refresh_tokens r
-    where r.id in (
-        select d.id from auth.refresh_tokens d
-        where d.revoked and d.updated_at < now() - interval '24 hours'
-        limit batch for update skip locked);
-    get diagnostics v_tokens = row_count;
-
     update auth.refresh_tokens r
     set revoked = true, updated_at = now()
     where r.id in (
@@ -102,22 +214,9 @@ begin
         limit batch for update skip locked);
     get diagnostics v_sessions = row_count;
 
-    if settings.sessions_timebox is not null or settings.sessions_inactivity_timeout is not null then
-        delete from auth.sessions s
-        where s.id in (
-            select d.id from auth.sessions d
-            where d.created_at < now() - settings.sessions_timebox - interval '24 hours'
-                or d.refreshed_at < (now() - settings.sessions_inactivity_timeout - interval '24 hours') at time zone 'UTC'
-                or d.refreshed_at is null and exists (
-                    select from auth.refresh_tokens t
-                    where t.session_id = d.id and not t.revoked
-                        and t.updated_at < now() - settings.sessions_inactivity_timeout - interval '24 hours')
-            limit batch for update skip locked);
-        get diagnostics v_timed_out = row_count;
-    end if;
     return jsonb_build_object(
         'refresh_tokens', v_tokens, 'refresh_tokens_revoked', v_revoked, 'sessions', v_sessions,
-        'timed_out_sessions', v_timed_out);
+        'timed_out_sessions', postern._clean_timed_out(settings, batch));
 end
 $$;
 

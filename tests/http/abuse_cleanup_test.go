@@ -74,6 +74,27 @@ func TestCleanupPassesOverLockedRows(t *testing.T) {
 	}
 }
 
+// Anonymous users go when they have not come back for the time that the environment says, unless they became permanent.
+func TestAnonymousUsersAreKeptWhileTheyComeBack(t *testing.T) {
+	t.Parallel()
+	s := start(t, "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true", "GOTRUE_DB_CLEANUP_ENABLED=true", "POSTERN_ANONYMOUS_USERS_RETENTION=48h")
+	signUp := func() session { return s.post("/signup", `{}`, "").want(200).session() }
+	back, gone, permanent := signUp(), signUp(), signUp()
+	s.put("/user", `{"email": "ada@example.com"}`, permanent.Access).want(200)
+	s.exec(`update auth.users set created_at = now() - interval '3 days'`)
+	s.exec(`update auth.sessions set created_at = now() - interval '3 days'
+		where user_id in (select id from auth.users where id <> $1::text::uuid)`, back.UserID)
+	s.post("/token?grant_type=refresh_token", map[string]any{"refresh_token": back.Refresh}, "").want(200)
+	s.exec(`update auth.sessions set created_at = now() - interval '3 days'`)
+	another := startOn(t, s.db, "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true", "GOTRUE_DB_CLEANUP_ENABLED=true", "POSTERN_ANONYMOUS_USERS_RETENTION=48h")
+	another.eventually("who did not come back goes", func() bool {
+		return another.one(`select count(*) from auth.users where id = $1::text::uuid`, gone.UserID) == "0"
+	})
+	s.get("/user", back.Access).want(200)
+	s.get("/user", permanent.Access).want(200)
+	s.get("/user", gone.Access).refused(403, "user_not_found")
+}
+
 func TestTestCodesAreNotLogged(t *testing.T) {
 	t.Parallel()
 	s := start(t, "GOTRUE_SMS_TEST_OTP=15551230000:864209")

@@ -1,6 +1,6 @@
 -- postern.cleanup: what has expired goes, in small batches (contract core.md 12.6).
 begin;
-select plan(32);
+select plan(44);
 \ir support.psql
 -- cleaned() runs it and lists what it deleted.
 create function pg_temp.cleaned(batch integer default 100) returns text language sql as $$
@@ -60,11 +60,27 @@ select pg_temp.age('users', 'true', 'created_at', '31 days') \g /dev/null
 select pg_temp.set('external_anonymous_users_enabled = false') \g /dev/null
 select is(pg_temp.cleaned(), 'nothing', 'for ever, where anonymous sign-in is off');
 select pg_temp.set('external_anonymous_users_enabled = true') \g /dev/null
-select is(pg_temp.cleaned(), 'anonymous_users 1', 'for 30 days, where it is on; accounts stay');
+select pg_temp.set('anonymous_users_retention = null') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'for ever, where they are kept');
+select pg_temp.set('anonymous_users_retention = ''32 days''') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'as long as the settings say');
+select pg_temp.set('anonymous_users_retention = ''30 days''') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'and while it has signed in since');
+select pg_temp.age('sessions', 'true', 'created_at', '31 days') \g /dev/null
+select pg_temp.run('update auth.sessions set refreshed_at = (now() - interval ''29 days'') at time zone ''UTC''') \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'or refreshed since');
+select pg_temp.run('update auth.sessions set refreshed_at = (now() - interval ''31 days'') at time zone ''UTC''') \g /dev/null
+select is(pg_temp.cleaned(), 'anonymous_users 1', 'then it goes; accounts stay');
+select postern.sign_up_anonymously() \g /dev/null
+select pg_temp.age('users', 'is_anonymous', 'created_at', '31 days') \g /dev/null
+select pg_temp.run('delete from auth.sessions where user_id in (select id from auth.users where is_anonymous)') \g /dev/null
+select is(pg_temp.cleaned(), 'anonymous_users 1', 'who has signed out is gone after as long');
+select throws_ok($$ select pg_temp.set('anonymous_users_retention = ''0''') $$, '23514', null, 'nobody is kept for no time');
 
 -- A foreign key that refuses holds up its own part only.
 select postern.sign_up_anonymously() \g /dev/null
 select pg_temp.age('users', 'is_anonymous', 'created_at', '31 days') \g /dev/null
+select pg_temp.age('sessions', 'true', 'created_at', '31 days') \g /dev/null
 select pg_temp.run('create table public.notes (owner uuid references auth.users (id))') \g /dev/null
 select pg_temp.run('insert into public.notes select id from auth.users where is_anonymous') \g /dev/null
 select pg_temp.run($$ insert into auth.oauth_client_states (id, provider_type, created_at)
@@ -74,6 +90,23 @@ select is(:'answer'::json #>> '{body,deleted,oauth_client_states}', '1', 'a row 
 select matches(:'answer'::json #>> '{body,problems,accounts}', '^23503: .*notes', 'and is named');
 select pg_temp.run('drop table public.notes') \g /dev/null
 select is(pg_temp.cleaned(), 'anonymous_users 1', 'without it, it goes');
+
+-- Stretches: a batch of 1 looks at 50 rows, and the next call goes on behind them.
+create function pg_temp.position(part text) returns text language sql as $$
+    select pg_temp.value(format('select after_id from auth.cleanup_positions where part = %L', part))
+$$;
+select pg_temp.run($$
+    insert into auth.users (instance_id, id, aud, is_anonymous, is_sso_user, created_at, updated_at)
+    select '00000000-0000-0000-0000-000000000000', ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'x', n in (49, 50, 61), false,
+        now() - interval '31 days', now()
+    from generate_series(1, 70) n$$) \g /dev/null
+select is(pg_temp.cleaned(1), 'anonymous_users 1', 'a batch is full');
+select is(right(pg_temp.position('anonymous_users'), 2), '49', 'the next one begins behind it');
+select is(pg_temp.cleaned(1) || ', ' || right(pg_temp.position('anonymous_users'), 2), 'anonymous_users 1, 50', 'and finds the next');
+select is(pg_temp.cleaned(1), 'anonymous_users 1', 'and so on');
+select is(pg_temp.cleaned(1), 'nothing', 'there is nothing more');
+select is(pg_temp.position('anonymous_users'), null, 'at the end it begins anew');
+select pg_temp.run('delete from auth.users where aud = ''x''') \g /dev/null
 
 -- Codes, flows, factors
 select pg_temp.run(format($$
