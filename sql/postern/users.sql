@@ -88,6 +88,12 @@ begin
     if v_refused is null and (update_user.caller).limiter_key is not null then
         v_refused := postern._take_limit(v_settings, 'user', (update_user.caller).limiter_key);
     end if;
+    if v_refused is null and password_hash is not null and password_problem is null and coalesce(nonce, '') <> ''
+        and postern._needs_reauthentication(v_settings, (update_user.caller).session_id)
+    then
+        -- Outside of the block, as in postern.verify_one_time_token: what it counts stays counted when the code is refused.
+        v_refused := postern._take_limit(v_settings, 'guesses', (update_user.caller).user_id::text);
+    end if;
     if v_refused is not null then
         return v_refused;
     end if;
@@ -167,7 +173,7 @@ $$;
 comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope) is
 'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with.
 Called by: PUT /user.
-Refuses: user_not_found, session_not_found, user_banned (403); validation_failed, email_address_invalid, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
+Refuses: user_not_found, session_not_found, user_banned (403); over_request_rate_limit (429) - client, or guesses at the code; validation_failed, email_address_invalid, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
 
 create or replace function postern._check_user_update(
     settings auth.settings,
@@ -238,9 +244,7 @@ begin
         perform postern._refuse(409, 'conflict', 'The password changed meanwhile');
     end if;
 
-    if settings.security_update_password_require_reauthentication
-        and (session.id is null or session.created_at < now() - interval '24 hours')
-    then
+    if postern._needs_reauthentication(settings, session.id) then
         if coalesce(nonce, '') = '' then
             perform postern._refuse(400, 'reauthentication_needed', 'Password update requires reauthentication');
         end if;
@@ -278,6 +282,22 @@ comment on function postern._check_new_password(auth.settings, auth.users, auth.
 'Whether a user may set this password now (contract core.md 6.4).
 Called by: postern.update_user.
 Refuses: conflict (409); reauthentication_needed, current_password_required, current_password_invalid (400); reauthentication_not_valid, same_password (422).';
+
+create or replace function postern._needs_reauthentication(settings auth.settings, session_id uuid)
+returns boolean
+language plpgsql stable
+as $$
+begin
+    return settings.security_update_password_require_reauthentication and not exists (
+        select from auth.sessions s
+        where s.id = _needs_reauthentication.session_id and s.created_at >= now() - interval '24 hours');
+end
+$$;
+
+comment on function postern._needs_reauthentication(auth.settings, uuid) is
+'Whether a change of password needs a mailed or texted code: where auth.settings wants it, unless the session is younger than a day (contract core.md 6.4).
+Called by: postern.update_user, postern._check_new_password.
+Refuses: never.';
 
 create or replace function postern._add_email_identity_for_password(settings auth.settings, known auth.users)
 returns void

@@ -1,6 +1,6 @@
 -- Guessing codes: 30 attempts per account in five minutes, whoever makes them (issue 3, 5).
 begin;
-select plan(22);
+select plan(31);
 \ir support.psql
 -- guess() tries a code n times; the answers by error code and how often.
 create function pg_temp.guess(type text, email text, phone text default null, n integer default 1, link text default null)
@@ -58,6 +58,30 @@ select pg_temp.run($$ update auth.rate_limits set full_at = full_at - interval '
 select is(pg_temp.guess('magiclink', 'ada@example.com'), 'none 1', 'after ten seconds it opens');
 select is(pg_temp.guess('magiclink', 'ada@example.com'), 'over_request_rate_limit 1', 'and took the place');
 select is(pg_temp.unblock(:'ada'), 1, 'an administrator forgives an account');
+
+-- The code that a change of password asks for
+create function pg_temp.try(session uuid, nonce text, n integer default 1, hash text default 'n', problem json default null) returns text language sql as $$
+    select string_agg(code || ' ' || times, ', ' order by code)
+    from (
+        select coalesce(postern.update_user(postern.caller(user_id => pg_temp.value('select id from auth.users where email = ''ada@example.com''')::uuid,
+            session_id => try.session), password_hash => try.hash, password_problem => try.problem, compared_digest => pg_temp.digest(), nonce => try.nonce,
+            nonce_hmacs => array[convert_to(try.nonce, 'UTF8')]) #>> '{error,code}', 'none') as code, count(*) as times
+        from generate_series(1, n) group by 1) x
+$$;
+select pg_temp.set('security_update_password_require_reauthentication = true') \g /dev/null
+select pg_temp.signed_in(:'ada') as session \gset
+select pg_temp.run(format($$ update auth.users set reauthentication_sent_at = now(),
+    reauthentication_token = postern._code_digest('ada@example.com', '123456') where id = %L $$, :'ada')) \g /dev/null
+select is(pg_temp.try(:'session', '1', hash => null), 'none 1', 'without a password no code is compared');
+select pg_temp.run('update auth.sessions set created_at = now() - interval ''25 hours''') \g /dev/null
+select is(pg_temp.try(:'session', ''), 'reauthentication_needed 1', 'nor without a code');
+select is(pg_temp.try(:'session', '1', problem => '{"status": 422, "code": "weak_password", "message": "weak"}'), 'weak_password 1', 'nor for a password that nobody may have');
+select is(pg_temp.places(:'ada'), null, 'so nothing was counted');
+select is(pg_temp.try(:'session', '1', 20), 'reauthentication_not_valid 20', 'wrong codes');
+select is(pg_temp.guess('magiclink', 'ada@example.com', n => 10), 'otp_expired 10', 'count with those of sign-ins');
+select is(pg_temp.try(:'session', '123456'), 'over_request_rate_limit 1', 'and a right one finds the door shut');
+select is(pg_temp.unblock(:'ada'), 1, 'until it opens');
+select is(pg_temp.try(:'session', '123456'), 'none 1', 'then it is taken');
 
 select * from finish();
 rollback;

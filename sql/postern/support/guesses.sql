@@ -9,7 +9,6 @@ language plpgsql
 as $$
 declare
     v_account uuid;
-    v_retry integer;
 begin
     -- The same account that _find_code and _find_phone_code are going to look at.
     if phone <> '' and type = 'phone_change' then
@@ -33,16 +32,7 @@ begin
     if v_account is null then
         return null;
     end if;
-
-    v_retry := postern._take_place(
-        'guesses', v_account::text,
-        postern._limit_burst(settings, 'guesses'), postern._limit_step(settings, 'guesses'));
-    if v_retry is null then
-        return null;
-    end if;
-    return postern._error(
-        429, 'over_request_rate_limit', 'Request rate limit reached',
-        hint => format('limiter guesses, key %s', v_account), retry_after => v_retry);
+    return postern._take_limit(settings, 'guesses', v_account::text);
 end
 $$;
 

@@ -95,7 +95,7 @@ end
 $$;
 
 comment on function postern._take_limit(auth.settings, text, text) is
-'Takes one place in a bucket of auth.rate_limits (GCRA) for a limiter (signups, anonymous_sign_ins, token, user, recover, magic_link, otp, resend, verify) and a client''s key. Null when there was one, else the refusal with Retry-After.
+'Takes one place in a bucket of auth.rate_limits (GCRA) for a limiter (signups, anonymous_sign_ins, token, user, recover, magic_link, otp, resend, verify) and a client''s key, or for guesses and an account''s id. Null when there was one, else the refusal with Retry-After.
 Called by: public functions before their work, so that what is taken stays taken.
 Refuses: over_request_rate_limit (429) - no place left.';
 
@@ -169,5 +169,5 @@ $$;
 
 comment on function postern._take_place(text, text, integer, interval) is
 'Takes one place in a bucket of auth.rate_limits (GCRA): burst places when full, one more every step. Null when there was one, else the seconds until there is.
-Called by: postern._take_limit, postern._take_quota, limits on guessing.
+Called by: postern._take_limit, postern._take_quota.
 Refuses: never.';
