@@ -38,7 +38,8 @@ create or replace function postern._mail_confirmation(
     challenge_method text,
     envelope postern.envelope,
     request_id text,
-    flow_name text default 'email')
+    flow_name text default 'email',
+    is_reserved boolean default false)
 returns void
 language plpgsql
 as $$
@@ -46,7 +47,7 @@ declare
     v_sent_at timestamptz;
 begin
     perform postern._check_frequency(known.confirmation_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
-    perform postern._check_mail(settings, known.email);
+    perform postern._check_mail(settings, known.email, is_reserved);
     select u.confirmation_sent_at into v_sent_at from auth.users u where u.id = known.id for no key update;
     perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
 
@@ -57,8 +58,8 @@ begin
 end
 $$;
 
-comment on function postern._mail_confirmation(auth.settings, auth.users, text, text, postern.envelope, text, text) is
-'Mails a user the code and link that confirm the address.
+comment on function postern._mail_confirmation(auth.settings, auth.users, text, text, postern.envelope, text, text, boolean) is
+'Mails a user the code and link that confirm the address. is_reserved: its place in the quota is taken.
 Called by: postern.sign_up, postern.request_magic_link, postern.resend.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
 
@@ -132,6 +133,7 @@ declare
     v_user auth.users;
     v_email text;
     v_is_new boolean := false;
+    v_is_reserved boolean := false;
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
@@ -164,6 +166,7 @@ begin
                 perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
             end if;
             perform postern._check_disposable(v_email);
+            v_is_reserved := postern._reserve_mail(v_settings);
             v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data, new_user_id);
             v_is_new := not v_settings.mailer_autoconfirm;
             if v_settings.mailer_autoconfirm then
@@ -175,7 +178,8 @@ begin
 
         if v_user.email_confirmed_at is null and not v_settings.mailer_autoconfirm then
             perform postern._mail_confirmation(
-                v_settings, v_user, code_challenge, code_challenge_method, envelope, (request_magic_link.caller).request_id);
+                v_settings, v_user, code_challenge, code_challenge_method, envelope, (request_magic_link.caller).request_id,
+                is_reserved => v_is_reserved);
         else
             perform postern._mail_recovery(
                 v_settings, v_user, 'magic_link', 'magiclink', code_challenge, code_challenge_method, envelope,
@@ -356,7 +360,8 @@ create or replace function postern._mail_email_change(
     challenge_method text,
     envelope postern.envelope,
     second_envelope postern.envelope,
-    request_id text)
+    request_id text,
+    is_reserved boolean default false)
 returns void
 language plpgsql
 as $$
@@ -366,7 +371,7 @@ declare
     v_sent_at timestamptz;
 begin
     perform postern._check_frequency(known.email_change_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
-    perform postern._check_mail(settings, new_email);
+    perform postern._check_mail(settings, new_email, is_reserved);
     if v_secure and settings.external_email_authorized_addresses <> '{}' then
         perform postern._check_authorized(settings, known.email);
     end if;
@@ -388,8 +393,8 @@ begin
 end
 $$;
 
-comment on function postern._mail_email_change(auth.settings, auth.users, text, text, text, postern.envelope, postern.envelope, text) is
-'Notes a pending address and mails its codes: to the new address, and to the present one where both have to confirm (contract core.md 6.5).
+comment on function postern._mail_email_change(auth.settings, auth.users, text, text, text, postern.envelope, postern.envelope, text, boolean) is
+'Notes a pending address and mails its codes: to the new address, and to the present one where both have to confirm (contract core.md 6.5). is_reserved: their place in the quota is taken.
 Called by: postern.update_user, postern.resend.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
 

@@ -1,4 +1,18 @@
-create or replace function postern._check_mail(settings auth.settings, address text)
+create or replace function postern._reserve_mail(settings auth.settings)
+returns boolean
+language plpgsql
+as $$
+begin
+    return not settings.mailer_autoconfirm and postern._take_quota('emails', settings.rate_limit_email_sent) is null;
+end
+$$;
+
+comment on function postern._reserve_mail(auth.settings) is
+'Takes a place in the quota of mails before the account''s row is locked or made (DESIGN 11), for functions that know by then that they will mail; false when there is none, which is refused when its turn comes.
+Called by: functions that mail.
+Refuses: never.';
+
+create or replace function postern._check_mail(settings auth.settings, address text, is_reserved boolean default false)
 returns void
 language plpgsql
 as $$
@@ -6,7 +20,7 @@ declare
     v_retry integer;
 begin
     perform postern._check_authorized(settings, address);
-    if not settings.mailer_autoconfirm then
+    if not settings.mailer_autoconfirm and not is_reserved then
         v_retry := postern._take_quota('emails', settings.rate_limit_email_sent);
         if v_retry is not null then
             perform postern._refuse(429, 'over_email_send_rate_limit', 'email rate limit exceeded', retry_after => v_retry);
@@ -15,8 +29,8 @@ begin
 end
 $$;
 
-comment on function postern._check_mail(auth.settings, text) is
-'Whether a mail may be sent to an address now; takes its place in the quota of mails (contract core.md 9.6, 11.2).
+comment on function postern._check_mail(auth.settings, text, boolean) is
+'Whether a mail may be sent to an address now; takes its place in the quota of mails, unless one is reserved (contract core.md 9.6, 11.2).
 Called by: every function that mails, once for the mails of one change.
 Refuses: email_address_not_authorized (400); over_email_send_rate_limit (429).';
 
@@ -109,6 +123,7 @@ as $$
 declare
     v_settings auth.settings;
     v_code text;
+    v_is_taken boolean;
 begin
     select * into strict v_settings from auth.settings;
     if coalesce(recipient, '') = '' or not (case kind
@@ -122,7 +137,11 @@ begin
 
     -- The change stands whether or not its mail can be queued; a quota that is used up is the likely reason.
     begin
-        perform postern._check_mail(v_settings, recipient);
+        -- The account's row is locked by now, and keys come before rows (DESIGN 11): a quota that somebody is taking from at this
+        -- moment is not waited for, and the mail goes out uncounted.
+        perform from auth.rate_limits l where l.limiter = 'emails' and l.key = '' for update skip locked;
+        v_is_taken := not found and exists (select from auth.rate_limits l where l.limiter = 'emails' and l.key = '');
+        perform postern._check_mail(v_settings, recipient, v_is_taken);
         perform postern._send_mail(kind, '', recipient, owner_id, postern.envelope(outbox_id => gen_random_uuid()),
             604800, request_id, more);
     exception when others then
@@ -133,7 +152,7 @@ end
 $$;
 
 comment on function postern._notify(text, text, uuid, text, jsonb) is
-'Queues a mail that tells of a change of an account, where auth.settings wants it and the account has an address (contract core.md 9.1). It counts against the quota of mails, and is given up after a week.
+'Queues a mail that tells of a change of an account, where auth.settings wants it and the account has an address (contract core.md 9.1). It counts against the quota of mails, if that is free at the moment, and is given up after a week.
 Called by: functions that change password, address or number.
 Refuses: never; what keeps the mail from being queued is in the server''s log.';
 

@@ -1,3 +1,18 @@
+create or replace function postern._reserve_text(settings auth.settings, phone text)
+returns boolean
+language plpgsql
+as $$
+begin
+    return not settings.sms_autoconfirm and postern._test_code(settings, phone) is null
+        and postern._take_quota('sms', settings.rate_limit_sms_sent) is null;
+end
+$$;
+
+comment on function postern._reserve_text(auth.settings, text) is
+'Takes a place in the quota of SMS before the account''s row is locked or made (DESIGN 11), for functions that know by then that they will text the number; false when there is none, which is refused when its turn comes.
+Called by: functions that text.
+Refuses: never.';
+
 create or replace function postern._text_code(
     settings auth.settings,
     known auth.users,
@@ -6,7 +21,8 @@ create or replace function postern._text_code(
     channel text,
     envelope postern.envelope,
     request_id text,
-    is_new boolean default false)
+    is_new boolean default false,
+    is_reserved boolean default false)
 returns json
 language plpgsql
 as $$
@@ -25,7 +41,7 @@ begin
         perform postern._set_one_time_token(known.id, purpose, phone, envelope);
         return json_build_object('kind', v_kind, 'is_test', true);
     end if;
-    if not settings.sms_autoconfirm then
+    if not settings.sms_autoconfirm and not is_reserved then
         v_retry := postern._take_quota('sms', settings.rate_limit_sms_sent);
         if v_retry is not null then
             perform postern._refuse(429, 'over_sms_send_rate_limit', 'SMS rate limit exceeded', retry_after => v_retry);
@@ -48,8 +64,8 @@ begin
 end
 $$;
 
-comment on function postern._text_code(auth.settings, auth.users, auth.one_time_token_type, text, text, postern.envelope, text, boolean) is
-'Stores a code for a number and queues its SMS, leased to the gateway that asked; nothing is sent to numbers with a fixed code (contract mfa-hooks.md 4.1). Returns what the gateway needs for the first attempt.
+comment on function postern._text_code(auth.settings, auth.users, auth.one_time_token_type, text, text, postern.envelope, text, boolean, boolean) is
+'Stores a code for a number and queues its SMS, leased to the gateway that asked; nothing is sent to numbers with a fixed code (contract mfa-hooks.md 4.1). is_reserved: its place in the quota is taken. Returns what the gateway needs for the first attempt.
 Called by: every function that texts.
 Refuses: over_sms_send_rate_limit (429).';
 
@@ -126,6 +142,7 @@ declare
     v_phone text;
     v_was_confirmed boolean;
     v_is_new boolean := false;
+    v_is_reserved boolean := false;
     v_delivery json;
     v_refused json;
 begin
@@ -154,6 +171,7 @@ begin
             if v_settings.disable_signup then
                 perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
             end if;
+            v_is_reserved := postern._reserve_text(v_settings, v_phone);
             v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data, new_user_id);
             v_is_new := true;
             if v_settings.sms_autoconfirm then
@@ -163,7 +181,7 @@ begin
 
         v_delivery := postern._text_code(
             v_settings, v_user, 'confirmation_token', v_phone, coalesce(nullif(channel, ''), 'sms'), envelope,
-            (request_sms.caller).request_id, v_is_new and not v_settings.sms_autoconfirm);
+            (request_sms.caller).request_id, v_is_new and not v_settings.sms_autoconfirm, v_is_reserved);
         if v_was_confirmed then
             perform postern._audit_user('user_recovery_requested', 'user', v_user.id,
                 json_build_object('channel', coalesce(nullif(channel, ''), 'sms')));

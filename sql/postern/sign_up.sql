@@ -23,6 +23,7 @@ declare
     v_confirm boolean;
     v_user auth.users;
     v_is_new boolean := false;
+    v_is_reserved boolean;
     v_delivery json;
 begin
     select * into strict v_settings from auth.settings;
@@ -66,6 +67,8 @@ begin
             -- Only when the settings changed between the gateway's look and this statement.
             perform postern._refuse(503, 'unexpected_failure', 'Please try again', 'called without a password hash', 1);
         elsif v_user.id is null then
+            v_is_reserved := not v_confirm and case when v_email is not null
+                then postern._reserve_mail(v_settings) else postern._reserve_text(v_settings, v_phone) end;
             v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data, new_user_id,
                 is_updated_next => v_confirm);
             v_is_new := v_user.encrypted_password = password_hash and v_user.confirmed_at is null;
@@ -77,10 +80,12 @@ begin
         elsif not v_confirm then
             if v_email is not null then
                 perform postern._mail_confirmation(
-                    v_settings, v_user, code_challenge, code_challenge_method, envelope, (sign_up.caller).request_id);
+                    v_settings, v_user, code_challenge, code_challenge_method, envelope, (sign_up.caller).request_id,
+                    is_reserved => v_is_reserved);
             else
                 v_delivery := postern._text_code(v_settings, v_user, 'confirmation_token', v_phone,
-                    coalesce(nullif(channel, ''), 'sms'), envelope, (sign_up.caller).request_id, true);
+                    coalesce(nullif(channel, ''), 'sms'), envelope, (sign_up.caller).request_id,
+                    is_new => true, is_reserved => v_is_reserved);
                 perform postern._audit_user('user_confirmation_requested', 'user', v_user.id,
                     json_build_object('provider', v_provider));
             end if;

@@ -82,6 +82,8 @@ declare
     v_session auth.sessions;
     v_email text;
     v_phone text;
+    v_mail_is_reserved boolean;
+    v_text_is_reserved boolean;
     v_delivery json;
 begin
     select * into strict v_settings from auth.settings;
@@ -111,6 +113,12 @@ begin
                 (password_problem ->> 'status')::integer, password_problem ->> 'code', password_problem ->> 'message');
         end if;
 
+        if v_email is not null or v_phone is not null then
+            select u.* into v_user from auth.users u where u.id = (update_user.caller).user_id;
+            v_mail_is_reserved := v_email is distinct from v_user.email and v_email is not null and postern._reserve_mail(v_settings);
+            v_text_is_reserved := v_phone is distinct from v_user.phone and v_phone is not null
+                and postern._reserve_text(v_settings, v_phone);
+        end if;
         -- The row lock settles two changes of one account: the second sees the first one's values.
         select u.* into v_user
         from auth.users u
@@ -155,11 +163,12 @@ begin
         if v_email is not null then
             perform postern._check_code_challenge(code_challenge, code_challenge_method);
             perform postern._change_email(v_settings, v_user, v_email, code_challenge, code_challenge_method, envelope,
-                second_envelope, (update_user.caller).request_id);
+                second_envelope, (update_user.caller).request_id, v_mail_is_reserved);
         end if;
         if v_phone is not null then
             v_delivery := postern._change_phone(
-                v_settings, v_user, v_phone, coalesce(nullif(channel, ''), 'sms'), envelope, (update_user.caller).request_id);
+                v_settings, v_user, v_phone, coalesce(nullif(channel, ''), 'sms'), envelope, (update_user.caller).request_id,
+                v_text_is_reserved);
         end if;
 
         perform postern._audit_user('user_modified', 'user', v_user.id);
@@ -337,7 +346,8 @@ create or replace function postern._change_email(
     challenge_method text,
     envelope postern.envelope,
     second_envelope postern.envelope,
-    request_id text)
+    request_id text,
+    is_reserved boolean)
 returns void
 language plpgsql
 as $$
@@ -351,12 +361,12 @@ begin
             'email', new_email, 'email_verified', true, 'phone_verified', false));
     else
         perform postern._mail_email_change(
-            settings, known, new_email, challenge, challenge_method, envelope, second_envelope, request_id);
+            settings, known, new_email, challenge, challenge_method, envelope, second_envelope, request_id, is_reserved);
     end if;
 end
 $$;
 
-comment on function postern._change_email(auth.settings, auth.users, text, text, text, postern.envelope, postern.envelope, text) is
+comment on function postern._change_email(auth.settings, auth.users, text, text, text, postern.envelope, postern.envelope, text, boolean) is
 'Applies a new address at once for an anonymous user where addresses need no confirmation, else mails what confirms it (contract core.md 6.5).
 Called by: postern.update_user.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400); a unique violation reaches the caller.';
@@ -367,7 +377,8 @@ create or replace function postern._change_phone(
     new_phone text,
     channel text,
     envelope postern.envelope,
-    request_id text)
+    request_id text,
+    is_reserved boolean)
 returns json
 language plpgsql
 as $$
@@ -385,11 +396,12 @@ begin
     update auth.users u
     set phone_change = new_phone, phone_change_token = '', updated_at = now()
     where u.id = known.id;
-    return postern._text_code(settings, known, 'phone_change_token', new_phone, channel, envelope, request_id);
+    return postern._text_code(settings, known, 'phone_change_token', new_phone, channel, envelope, request_id,
+        is_reserved => is_reserved);
 end
 $$;
 
-comment on function postern._change_phone(auth.settings, auth.users, text, text, postern.envelope, text) is
+comment on function postern._change_phone(auth.settings, auth.users, text, text, postern.envelope, text, boolean) is
 'Applies a new number at once where numbers need no confirmation, else texts the code that confirms it (contract core.md 6.6). Returns what the gateway needs for the first attempt.
 Called by: postern.update_user.
 Refuses: over_sms_send_rate_limit (429); a unique violation reaches the caller.';
