@@ -42,10 +42,13 @@ func (s *Server) mint(q *request, digits int, isPKCE bool) (m minted, err error)
 	}
 	m.envelope = []any{
 		id, s.seal.CodeHMAC(m.code), seal.LinkDigest(m.link), s.seal.Seal(id, secret),
-		s.redirectTarget(q, q.r.URL.Query().Get("redirect_to")), text(storable(q.r.Header.Get("Accept-Language"))), text(s.linkHost(q)),
+		s.redirectTarget(q, q.r.URL.Query().Get("redirect_to")), languages(q), text(s.linkHost(q)),
 	}
 	return m, nil
 }
+
+// languages are those of who makes the request, as an argument.
+func languages(q *request) any { return text(storable(q.r.Header.Get("Accept-Language"))) }
 
 // mintMail is mint with the settings for mail.
 func (s *Server) mintMail(q *request, challenge string) (minted, error) {

@@ -73,8 +73,9 @@ func (s *Server) verify(q *request, kind string, proof []any) (*answer, error) {
 	args := append([]any{storable(kind)}, proof...)
 	return s.callWithHook(q, `select postern.verify_one_time_token(type => $1, link_digest => $2, is_pkce => $3,
 		code_hmacs => $4, adopted_digest => $5, email => $6, phone => $7, test_code => $8,
-		caller => postern.caller(ip => $9, user_agent => $10, audience => $11, limiter_key => $12, request_id => $13))`,
-		append(args, s.address(q), userAgent(q), s.audience(q), s.limiterKey(q), q.id())...)
+		caller => postern.caller(ip => $9, user_agent => $10, audience => $11, limiter_key => $12, request_id => $13),
+		languages => $14)`,
+		append(args, s.address(q), userAgent(q), s.audience(q), s.limiterKey(q), q.id(), languages(q))...)
 }
 
 // postVerify is POST /verify: a client presents a code or the token of a link (contract core.md 7.8).

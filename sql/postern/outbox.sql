@@ -116,6 +116,7 @@ create or replace function postern._notify(
     recipient text,
     owner_id uuid,
     request_id text,
+    languages text,
     more jsonb default '{}')
 returns void
 language plpgsql
@@ -142,7 +143,7 @@ begin
         perform from auth.rate_limits l where l.limiter = 'emails' and l.key = '' for update skip locked;
         v_is_taken := not found and exists (select from auth.rate_limits l where l.limiter = 'emails' and l.key = '');
         perform postern._check_mail(v_settings, recipient, v_is_taken);
-        perform postern._send_mail(kind, '', recipient, owner_id, postern.envelope(outbox_id => gen_random_uuid()),
+        perform postern._send_mail(kind, '', recipient, owner_id, postern.envelope(outbox_id => gen_random_uuid(), languages => languages),
             604800, request_id, more);
     exception when others then
         get stacked diagnostics v_code = pg_exception_detail;
@@ -151,8 +152,8 @@ begin
 end
 $$;
 
-comment on function postern._notify(text, text, uuid, text, jsonb) is
-'Queues a mail that tells of a change of an account, where auth.settings wants it and the account has an address (contract core.md 9.1). It counts against the quota of mails, if that is free at the moment, and is given up after a week.
+comment on function postern._notify(text, text, uuid, text, text, jsonb) is
+'Queues a mail that tells of a change of an account, where auth.settings wants it and the account has an address (contract core.md 9.1); languages are those of who made the change. It counts against the quota of mails, if that is free at the moment, and is given up after a week.
 Called by: functions that change password, address or number.
 Refuses: never; what keeps the mail from being queued is in the server''s log.';
 

@@ -261,7 +261,8 @@ Refuses: never.';
 create or replace function postern._consume_phone_token(
     owner_id uuid,
     purpose auth.one_time_token_type,
-    request_id text)
+    request_id text,
+    languages text)
 returns void
 language plpgsql
 as $$
@@ -290,28 +291,28 @@ begin
     perform postern._set_identity(owner_id, 'phone', jsonb_build_object('phone', v_user.phone_change, 'phone_verified', true));
     perform postern._sync_providers(owner_id);
     perform postern._audit_user('user_modified', 'user', owner_id);
-    perform postern._notify_phone_change(v_user, v_user.phone_change, request_id);
+    perform postern._notify_phone_change(v_user, v_user.phone_change, request_id, languages);
 end
 $$;
 
-comment on function postern._consume_phone_token(uuid, auth.one_time_token_type, text) is
+comment on function postern._consume_phone_token(uuid, auth.one_time_token_type, text, text) is
 'Does what a verified texted code stands for and voids it (contract core.md 7.8).
 Called by: postern.verify_one_time_token.
 Refuses: phone_exists (422) - somebody else took the number meanwhile.';
 
-create or replace function postern._notify_phone_change(known auth.users, new_phone text, request_id text)
+create or replace function postern._notify_phone_change(known auth.users, new_phone text, request_id text, languages text)
 returns void
 language plpgsql
 as $$
 begin
     if known.phone <> '' then
-        perform postern._notify('phone_changed_notification', known.email, known.id, request_id,
+        perform postern._notify('phone_changed_notification', known.email, known.id, request_id, languages,
             jsonb_build_object('old_phone', known.phone, 'phone', new_phone));
     end if;
 end
 $$;
 
-comment on function postern._notify_phone_change(auth.users, text, text) is
+comment on function postern._notify_phone_change(auth.users, text, text, text) is
 'Tells the user, as known before the change, of a new number in place of an old one (contract core.md 9.1).
 Called by: postern._consume_phone_token, postern._change_phone.
 Refuses: never.';

@@ -70,7 +70,8 @@ create or replace function postern.update_user(
     code_challenge text default null,
     code_challenge_method text default null,
     envelope postern.envelope default null,
-    second_envelope postern.envelope default null)
+    second_envelope postern.envelope default null,
+    languages text default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -148,7 +149,7 @@ begin
             perform postern._add_email_identity_for_password(v_settings, v_user);
             perform postern._audit_user('user_updated_password', 'user', v_user.id);
             perform postern._notify(
-                'password_changed_notification', v_user.email, v_user.id, (update_user.caller).request_id);
+                'password_changed_notification', v_user.email, v_user.id, (update_user.caller).request_id, languages);
         end if;
         if data is not null then
             update auth.users u
@@ -168,7 +169,7 @@ begin
         if v_phone is not null then
             v_delivery := postern._change_phone(
                 v_settings, v_user, v_phone, coalesce(nullif(channel, ''), 'sms'), envelope, (update_user.caller).request_id,
-                v_text_is_reserved);
+                languages, v_text_is_reserved);
         end if;
 
         perform postern._audit_user('user_modified', 'user', v_user.id);
@@ -179,8 +180,8 @@ begin
 end
 $$;
 
-comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope) is
-'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with.
+comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope, text) is
+'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with. languages: Accept-Language of the request.
 Called by: PUT /user.
 Refuses: user_not_found, session_not_found, user_banned (403); over_request_rate_limit (429) - client, or guesses at the code; validation_failed, email_address_invalid, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
 
@@ -378,6 +379,7 @@ create or replace function postern._change_phone(
     channel text,
     envelope postern.envelope,
     request_id text,
+    languages text,
     is_reserved boolean)
 returns json
 language plpgsql
@@ -390,7 +392,7 @@ begin
         where u.id = known.id;
         perform postern._set_identity(known.id, 'phone', jsonb_build_object(
             'phone', new_phone, 'phone_verified', true, 'email_verified', false));
-        perform postern._notify_phone_change(known, new_phone, request_id);
+        perform postern._notify_phone_change(known, new_phone, request_id, languages);
         return null;
     end if;
     update auth.users u
@@ -401,7 +403,7 @@ begin
 end
 $$;
 
-comment on function postern._change_phone(auth.settings, auth.users, text, text, postern.envelope, text, boolean) is
+comment on function postern._change_phone(auth.settings, auth.users, text, text, postern.envelope, text, text, boolean) is
 'Applies a new number at once where numbers need no confirmation, else texts the code that confirms it (contract core.md 6.6). Returns what the gateway needs for the first attempt.
 Called by: postern.update_user.
 Refuses: over_sms_send_rate_limit (429); a unique violation reaches the caller.';

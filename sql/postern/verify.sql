@@ -7,7 +7,8 @@ create or replace function postern.verify_one_time_token(
     email text default null,
     phone text default null,
     test_code text default null,
-    caller postern.caller default null)
+    caller postern.caller default null,
+    languages text default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -61,10 +62,10 @@ begin
 
         if coalesce(verify_one_time_token.phone, '') <> '' then
             perform postern._consume_phone_token(
-                v_found.owner_id, v_found.purpose, (verify_one_time_token.caller).request_id);
+                v_found.owner_id, v_found.purpose, (verify_one_time_token.caller).request_id, languages);
         else
             v_half_confirmed := postern._consume_token(
-                v_settings, v_found.owner_id, v_found.purpose, (verify_one_time_token.caller).request_id);
+                v_settings, v_found.owner_id, v_found.purpose, (verify_one_time_token.caller).request_id, languages);
         end if;
         if v_half_confirmed then
             return json_build_object('v', v_settings.version, 'body', json_build_object(
@@ -99,8 +100,8 @@ begin
 end
 $$;
 
-comment on function postern.verify_one_time_token(text, text, boolean, bytea[], text, text, text, text, postern.caller) is
-'Accepts a mailed link (link_digest: hex SHA-256 of its token) or code (its HMACs by every key of the gateway, and the address; adopted_digest for codes that Supabase Auth mailed), once, and opens the session, or answers with an auth code where the flow began with a challenge (contract core.md 7.7, 7.8).
+comment on function postern.verify_one_time_token(text, text, boolean, bytea[], text, text, text, text, postern.caller, text) is
+'Accepts a mailed link (link_digest: hex SHA-256 of its token) or code (its HMACs by every key of the gateway, and the address; adopted_digest for codes that Supabase Auth mailed), once, and opens the session, or answers with an auth code where the flow began with a challenge (contract core.md 7.7, 7.8). languages: Accept-Language of the request.
 Called by: GET and POST /verify.
 Refuses: over_request_rate_limit (429); otp_expired, user_banned (403); validation_failed, flow_state_not_found (400).';
 
@@ -237,7 +238,8 @@ create or replace function postern._consume_token(
     settings auth.settings,
     owner_id uuid,
     purpose auth.one_time_token_type,
-    request_id text)
+    request_id text,
+    languages text)
 returns boolean
 language plpgsql
 as $$
@@ -260,7 +262,7 @@ begin
             delete from auth.one_time_tokens o where o.user_id = owner_id and o.token_type = purpose;
             return true;
         end if;
-        perform postern._apply_email_change(v_user, request_id);
+        perform postern._apply_email_change(v_user, request_id, languages);
         return false;
     end if;
 
@@ -286,12 +288,12 @@ begin
 end
 $$;
 
-comment on function postern._consume_token(auth.settings, uuid, auth.one_time_token_type, text) is
+comment on function postern._consume_token(auth.settings, uuid, auth.one_time_token_type, text, text) is
 'Does what a verified code or link stands for and voids it (contract core.md 7.8). True when an address change still waits for its other half.
 Called by: postern.verify_one_time_token.
 Refuses: never.';
 
-create or replace function postern._apply_email_change(known auth.users, request_id text)
+create or replace function postern._apply_email_change(known auth.users, request_id text, languages text)
 returns void
 language plpgsql
 as $$
@@ -314,14 +316,14 @@ begin
         perform postern._sync_providers(known.id);
     end if;
     perform postern._audit_user('user_modified', 'user', known.id);
-    perform postern._notify('email_changed_notification', known.email, known.id, request_id,
+    perform postern._notify('email_changed_notification', known.email, known.id, request_id, languages,
         jsonb_build_object('old_email', known.email));
 exception when unique_violation then
     perform postern._refuse(422, 'email_exists', 'A user with this email address has already been registered');
 end
 $$;
 
-comment on function postern._apply_email_change(auth.users, text) is
+comment on function postern._apply_email_change(auth.users, text, text) is
 'Makes the pending address the account''s and tells the old one (contract core.md 6.5).
 Called by: postern._consume_token.
 Refuses: email_exists (422) - somebody else took it meanwhile.';

@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,5 +65,47 @@ func TestChangesThatAreNotTold(t *testing.T) {
 			}
 			s.signIn("ada@example.com", "another good password")
 		})
+	}
+}
+
+// What is told is in the account's language, else in that of whoever made the change.
+func TestChangesAreToldInALanguage(t *testing.T) {
+	t.Parallel()
+	s, r := startMailing(t, "GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_AUTOCONFIRM=true", "GOTRUE_MAILER_SECURE_EMAIL_CHANGE_ENABLED=false",
+		"GOTRUE_MAILER_NOTIFICATIONS_PASSWORD_CHANGED_ENABLED=true", "GOTRUE_MAILER_NOTIFICATIONS_EMAIL_CHANGED_ENABLED=true",
+		"GOTRUE_MAILER_NOTIFICATIONS_PHONE_CHANGED_ENABLED=true")
+	const german = "de-AT, en;q=0.5"
+	put := func(me session, languages string, change map[string]any) {
+		t.Helper()
+		s.do(call{
+			Method: http.MethodPut, Path: "/user", Body: change, Bearer: me.Access, Header: map[string]string{"Accept-Language": languages},
+		}).want(http.StatusOK)
+	}
+	subjects := func(email string) string {
+		s.drained()
+		var out []string
+		for _, mail := range r.to(email) {
+			out = append(out, mail.Subject)
+		}
+		slices.Sort(out)
+		return strings.Join(out, ", ")
+	}
+
+	ada := s.member("ada@example.com")
+	s.exec(`update auth.users set phone = '491511', phone_confirmed_at = now()`)
+	put(ada, german, map[string]any{"password": "another good password"})
+	put(ada, german, map[string]any{"phone": "+49 1522"})
+	s.put("/user", map[string]any{"email": "new@example.com"}, ada.Access).want(http.StatusOK)
+	link := s.mail(r, "new@example.com", 1).Link.RequestURI()
+	s.do(call{Method: http.MethodGet, Path: link, Header: map[string]string{"Accept-Language": german}}).want(http.StatusSeeOther)
+	if got := subjects("ada@example.com"); got != "Ihr Passwort wurde geändert, Ihre E-Mail-Adresse wurde geändert, Ihre Telefonnummer wurde geändert" {
+		t.Errorf("Ada was told %s", got)
+	}
+
+	bob := s.member("bob@example.com")
+	s.exec(`update auth.users set raw_user_meta_data = '{"locale": "en"}' where email = 'bob@example.com'`)
+	put(bob, german, map[string]any{"password": "another good password"})
+	if got := subjects("bob@example.com"); got != "Your password was changed" {
+		t.Errorf("Bob was told %s", got)
 	}
 }
