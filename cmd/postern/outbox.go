@@ -146,11 +146,15 @@ Examples:
 				return errors.New("outbox retry: give the ID of one, or --all")
 			}
 			var done struct {
-				Retried int `json:"retried"`
-				Lost    int `json:"lost"`
+				Retried int    `json:"retried"`
+				Lost    int    `json:"lost"`
+				Reason  string `json:"reason,omitempty"`
 			}
 			if err := askOwner(c.Context, environ, &done, `select postern.retry_outbox(outbox_id => nullif($1, '')::uuid)`, id); err != nil {
 				return err
+			}
+			if done.Reason != "" {
+				return fmt.Errorf("outbox retry: %s is not sent: %s", id, inOneLine(done.Reason))
 			}
 			if c.Bool("json") {
 				return printJSON(c, done)
@@ -159,13 +163,8 @@ Examples:
 			if done.Lost > 0 {
 				text += fmt.Sprintf("; %d given up for good: their codes are gone, new ones have to be asked for", done.Lost)
 			}
-			if _, err := fmt.Fprintln(c.App.Writer, text); err != nil {
-				return err
-			}
-			if id != "" && done.Retried == 0 {
-				return fmt.Errorf("outbox retry: %s is not waiting to be sent", id)
-			}
-			return nil
+			_, err = fmt.Fprintln(c.App.Writer, text)
+			return err
 		},
 	}
 }

@@ -264,6 +264,7 @@ as $$
 declare
     v_retried bigint;
     v_lost bigint;
+    v_reason text;
 begin
     -- Codes and links of given up mail are gone; what only informs can still be sent. A claimed row is being worked on.
     update auth.outbox o
@@ -278,12 +279,23 @@ begin
     from auth.outbox o
     where (o.id = retry_outbox.outbox_id or retry_outbox.outbox_id is null)
         and o.state = 'dead' and o.kind not like '%\_notification';
-    return json_build_object('retried', v_retried, 'lost', v_lost);
+    if v_retried = 0 and retry_outbox.outbox_id is not null then
+        v_reason := coalesce((
+            select case
+                when o.state = 'dead' then format('it was given up, and its code and link were removed then (%s): whoever waits for it has to ask for a new one',
+                    coalesce(o.last_reply, 'no reply'))
+                when o.state = 'expired' then 'it expired before it could be sent: whoever waits for it has to ask for a new one'
+                when o.state = 'sent' then 'it was sent'
+                else 'a gateway is sending it at this moment' end
+            from auth.outbox o
+            where o.id = retry_outbox.outbox_id), 'there is none of that id');
+    end if;
+    return json_build_object('retried', v_retried, 'lost', v_lost, 'reason', v_reason);
 end
 $$;
 
 comment on function postern.retry_outbox(uuid) is
-'Has a mail or SMS, by default all of them, sent now: what waits for its next attempt, and given up notifications. Given up mail with a code or link cannot come back, its secret is gone: the answer counts it as lost; its reader has to ask again.
+'Has a mail or SMS, by default all of them, sent now: what waits for its next attempt, and given up notifications. Given up mail with a code or link cannot come back, its secret is gone: the answer counts it as lost; its reader has to ask again. reason says why one that was asked for by id is not sent.
 Called by: the owner, and postern outbox retry.
 Refuses: never; what is sent, expired or being sent at this moment is left alone.';
 

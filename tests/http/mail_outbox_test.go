@@ -218,6 +218,51 @@ func TestClaimsReturnAfterTheirLease(t *testing.T) {
 	}
 }
 
+// A gateway that comes back after its lease finds its claim with another one, and leaves it there, whatever it has to report.
+func TestALateReportIsNobodysAnyMore(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]error{"sent": nil, "refused for good": &smtp.SMTPError{Code: 550, Message: "late no"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			slow, quick := startRelay(t), startRelay(t)
+			slowReached, slowRelease := make(chan struct{}, 1), make(chan struct{})
+			slow.answering(func(string) error { slowReached <- struct{}{}; <-slowRelease; return late }, nil)
+			quickReached, quickRelease := make(chan struct{}, 1), make(chan struct{})
+			quick.answering(nil, func() { quickReached <- struct{}{}; <-quickRelease })
+			first := start(t, mailing(slow)...)
+			first.post("/otp", map[string]any{"email": "ada@example.com"}, "").want(200)
+			<-slowReached
+			const row = `select concat(state, ' ', attempts, ' ', sealed is not null, ' ', leased_by, ' ', last_reply) from auth.outbox`
+			if got := first.one(`select next_attempt_at - now() between interval '80 s' and interval '90 s' from auth.outbox`); got != "true" {
+				t.Errorf("the claim does not last for 90 s: %s", first.one(`select (next_attempt_at - now())::text from auth.outbox`))
+			}
+			before := first.one(row)
+
+			// The lease is over: the second gateway claims the mail, and is still at it when the first one reports.
+			second := startOn(t, first.db, mailing(quick)...)
+			first.exec(`update auth.outbox set next_attempt_at = now() - interval '1 second'`)
+			<-quickReached
+			during := first.one(row)
+			if !strings.HasPrefix(during, "queued 2 t ") || during == strings.Replace(before, "queued 1", "queued 2", 1) {
+				t.Fatalf("first claim %s, second %s", before, during)
+			}
+			close(slowRelease)
+			first.stop() // when it has reported
+			if got := second.one(row); got != during {
+				t.Errorf("after the late report %s, before %s", got, during)
+			}
+			close(quickRelease)
+			second.drained()
+			if got := second.one(row); !strings.HasPrefix(got, "sent 2 f ") || !strings.Contains(got, quick.addr) {
+				t.Errorf("at the end %s", got)
+			}
+			if mails := quick.all(); len(mails) != 1 || late == nil && slow.all()[0].ID != mails[0].ID {
+				t.Errorf("%d mails by the second gateway, or other Message-IDs", len(mails))
+			}
+		})
+	}
+}
+
 // An SMS whose gateway died before the provider had it is no mail: without a provider it is given up.
 func TestOrphanedSMSAreNotMailed(t *testing.T) {
 	t.Parallel()

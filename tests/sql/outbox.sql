@@ -1,6 +1,6 @@
 -- The outbox: claims and their end, what becomes of secrets, and the owner's functions.
 begin;
-select plan(23);
+select plan(26);
 \ir support.psql
 select pg_temp.run($$
     insert into auth.outbox (id, channel, kind, recipient, sealed, next_attempt_at, expires_at) values
@@ -46,8 +46,10 @@ select is(pg_temp.mail(1), 'dead 12 f 451 later', 'it is given up, and its secre
 reset role;
 select quote_ident(pg_get_userbyid(nspowner)) as owner from pg_namespace where nspname = 'postern' \gset
 set local role :owner;
-select is(postern.retry_outbox(pg_temp.id(1))::text, '{"retried" : 0, "lost" : 1}', 'a code that was given up does not come back');
-select is(postern.retry_outbox()::text, '{"retried" : 3, "lost" : 1}', 'what waits is due now, a notification that was given up as well');
+select is(postern.retry_outbox(pg_temp.id(1))::text, '{"retried" : 0, "lost" : 1, "reason" : "it was given up, and its code and link were removed then (451 later): whoever waits for it has to ask for a new one"}', 'a code that was given up does not come back, and why');
+select is(postern.retry_outbox(pg_temp.id(n)) ->> 'reason', reason, reason)
+from (values (3, 'it expired before it could be sent: whoever waits for it has to ask for a new one'), (2, null), (9, 'there is none of that id')) v (n, reason);
+select is(postern.retry_outbox()::text, '{"retried" : 3, "lost" : 1, "reason" : null}', 'what waits is due now, a notification that was given up as well');
 select is((select string_agg(concat(right(r ->> 'id', 1), r ->> 'state'), ' ' order by r ->> 'id') from json_array_elements(postern.list_outbox(state => 'dead')) r),
     '1dead', 'one is listed as dead');
 select is(concat(postern.drop_outbox(pg_temp.id(1)), postern.drop_outbox(pg_temp.id(1))), 'tf', 'dropped once');

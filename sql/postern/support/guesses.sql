@@ -37,6 +37,6 @@ end
 $$;
 
 comment on function postern._take_guess(auth.settings, text, text, text, text) is
-'Counts an attempt at a code against the account that it is for, whoever makes it: 30 in five minutes, right ones too. Null when there was a place, or no such account, else the refusal with Retry-After. Links are not counted: nobody guesses those.
+'Counts an attempt at a code against the account that it is for, whoever makes it: 30 in five minutes, right ones too. Null when there was a place, or no such account (whose guesses the conformance kit wants answered as ever), else the refusal with Retry-After. Links are not counted: nobody guesses those.
 Called by: postern.verify_one_time_token, before the block that compares, so that what is counted stays counted.
 Refuses: over_request_rate_limit (429) - no place left.';
