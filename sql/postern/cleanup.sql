@@ -106,7 +106,7 @@ begin
             order by d.id
             limit batch for update skip locked)
         returning u.id)
-    select count(*), (array_agg(g.id order by g.id desc))[1] into v_users, v_last from gone g;
+    select count(*)::integer, (array_agg(g.id order by g.id desc))[1] into v_users, v_last from gone g;
     perform postern._move_cleanup('anonymous_users', case when v_users >= batch then v_last else v_until end::text);
     return jsonb_build_object('anonymous_users', v_users);
 end
@@ -138,7 +138,7 @@ begin
             order by d.id
             limit batch for update skip locked)
         returning r.id)
-    select count(*), max(g.id) into v_tokens, v_last from gone g;
+    select count(*)::integer, max(g.id) into v_tokens, v_last from gone g;
     perform postern._move_cleanup('refresh_tokens', case when v_tokens >= batch then v_last else v_until end::text);
     return v_tokens;
 end
@@ -177,7 +177,7 @@ begin
             order by d.id
             limit batch for update skip locked)
         returning s.id)
-    select count(*), (array_agg(g.id order by g.id desc))[1] into v_sessions, v_last from gone g;
+    select count(*)::integer, (array_agg(g.id order by g.id desc))[1] into v_sessions, v_last from gone g;
     perform postern._move_cleanup('sessions', case when v_sessions >= batch then v_last else v_until end::text);
     return v_sessions;
 end
