@@ -45,7 +45,7 @@ begin
                 u.confirmation_token, u.confirmation_sent_at, u.invited_at, u.recovery_token, u.recovery_sent_at,
                 u.email_change, u.email_change_token_new, u.email_change_token_current, u.email_change_sent_at,
                 u.email_change_confirm_status, u.phone_change, u.phone_change_token, u.phone_change_sent_at,
-                u.reauthentication_token, u.reauthentication_sent_at
+                u.reauthentication_token, u.reauthentication_sent_at, u.updated_at
             from auth.users u
             where u.id = owner_id) c);
 end
@@ -169,7 +169,8 @@ begin
         reauthentication_token = case when 'reauthentication_token' = any (v_purposes)
             then b.reauthentication_token else u.reauthentication_token end,
         reauthentication_sent_at = case when 'reauthentication_token' = any (v_purposes)
-            then b.reauthentication_sent_at else u.reauthentication_sent_at end
+            then b.reauthentication_sent_at else u.reauthentication_sent_at end,
+        updated_at = case when u.updated_at = queued.created_at then b.updated_at else u.updated_at end
     from jsonb_populate_record(null::auth.users, queued.payload #> '{before,user}') b
     where u.id = queued.user_id and v_purposes <> '{}';
 

@@ -1,0 +1,722 @@
+package http_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// byHook is the environment of a gateway whose mails and SMS go to a double; a relay would take what goes past it.
+func byHook(d *hookDouble, r *relay, env ...string) []string {
+	out := append(mailing(r, "GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_MAX_FREQUENCY=1ms", "GOTRUE_RATE_LIMIT_SMS_SENT=100000"),
+		d.on("send_email", "send_sms")...)
+	return append(out, env...)
+}
+
+// sending is a request that has something sent: what has to be there before it, and the request for the account or address of a name.
+type sending struct {
+	name    string
+	given   func(s *server, name string) session
+	request func(me session, name string) call
+	action  string // email_action_type; "" of SMS
+	phone   bool
+}
+
+func at(name string) string { return name + "@example.com" }
+
+// numbered is the telephone number of a name.
+func numbered(name string) string {
+	number := 0
+	for _, letter := range name {
+		number = number*31%99_999_999 + int(letter)
+	}
+	return fmt.Sprintf("49%09d", number)
+}
+
+// sendings are all ways to have a mail or SMS sent that a request waits for.
+func sendings() []sending {
+	post := func(path, member string, more map[string]any) func(session, string) call {
+		return func(me session, name string) call {
+			value := at(name)
+			if member == "phone" {
+				value = numbered(name)
+			}
+			return call{Method: http.MethodPost, Path: path, Body: with(map[string]any{member: value}, more), Bearer: me.Access}
+		}
+	}
+	put := func(body func(name string) map[string]any) func(session, string) call {
+		return func(me session, name string) call {
+			return call{Method: http.MethodPut, Path: "/user", Body: body(name), Bearer: me.Access}
+		}
+	}
+	member := func(s *server, name string) session { return s.member(at(name)) }
+	unconfirmed := func(s *server, name string) session {
+		s.account(at(name))
+		s.exec(`update auth.users set email_confirmed_at = null where email = $1`, at(name))
+		return session{}
+	}
+	phoned := func(s *server, name string) session {
+		me := s.member(at(name))
+		s.exec(`update auth.users set email = null, phone = $2, phone_confirmed_at = now() where email = $1`, at(name), numbered(name))
+		return me
+	}
+	admin := func(s *server, _ string) session { return session{Access: s.serviceRole()} }
+	password := map[string]any{"password": goodPassword}
+	return []sending{
+		{"sign-up", nil, post("/signup", "email", with(password, challenge())), "signup", false},
+		{"sign-up again", unconfirmed, post("/signup", "email", password), "signup", false},
+		{"otp of nobody", nil, post("/otp", "email", challenge()), "signup", false},
+		{"otp", member, post("/otp", "email", nil), "magiclink", false},
+		{"magic link", member, post("/magiclink", "email", challenge()), "magiclink", false},
+		{"recovery", member, post("/recover", "email", challenge()), "recovery", false},
+		{"resend", unconfirmed, post("/resend", "email", map[string]any{"type": "signup"}), "signup", false},
+		{"reauthentication", member, func(me session, _ string) call {
+			return call{Method: http.MethodGet, Path: "/reauthenticate", Bearer: me.Access}
+		}, "reauthentication", false},
+		{"invitation", admin, post("/invite", "email", nil), "invite", false},
+		{"invitation again", func(s *server, name string) session {
+			unconfirmed(s, name)
+			return admin(s, name)
+		}, post("/invite", "email", nil), "invite", false},
+		{"change of address", member, put(func(name string) map[string]any {
+			return with(map[string]any{"email": "new-" + at(name)}, challenge())
+		}), "email_change", false},
+		{"change of address again", func(s *server, name string) session {
+			me := member(s, name)
+			s.put("/user", map[string]any{"email": "former-" + at(name)}, me.Access).want(200)
+			return me
+		}, post("/resend", "email", map[string]any{"type": "email_change"}), "email_change", false},
+		{"sign-up by phone", nil, post("/signup", "phone", password), "", true},
+		{"otp by phone", phoned, post("/otp", "phone", nil), "", true},
+		{"otp by phone of nobody", nil, post("/otp", "phone", map[string]any{"channel": "carrier pigeon"}), "", true},
+		{"reauthentication by phone", phoned, func(me session, _ string) call {
+			return call{Method: http.MethodGet, Path: "/reauthenticate", Bearer: me.Access}
+		}, "", true},
+		{"change of number", phoned, put(func(name string) map[string]any { return map[string]any{"phone": numbered("new" + name)} }), "", true},
+	}
+}
+
+// plain makes a name of a scenario fit for an address.
+func plain(name string) string { return strings.ReplaceAll(name, " ", "-") }
+
+// keys are the names of an object's members, in order.
+func keys(object any) []string {
+	members, _ := object.(map[string]any)
+	return slices.Sorted(maps.Keys(members))
+}
+
+// Every mail and SMS goes to its hook, once and before the answer, with the contract's input; relays and providers see nothing of it.
+func TestHooksSendInsteadOfRelaysAndProviders(t *testing.T) {
+	t.Parallel()
+	d, r := newHookDouble(t), startRelay(t)
+	s := start(t, byHook(d, r)...)
+	for _, one := range sendings() {
+		name := plain(one.name)
+		var me session
+		if one.given != nil {
+			me = one.given(s, name)
+		}
+		point := map[bool]string{false: "send-email", true: "send-sms"}[one.phone]
+		d.took(point)
+		c := one.request(me, name)
+		if !one.phone {
+			c.Path += map[bool]string{false: "?", true: "&"}[strings.Contains(c.Path, "?")] + "redirect_to=https://app.example.com/in"
+		}
+		s.do(c).want(200)
+		told := d.took(point)
+		if len(told) != 1 {
+			t.Errorf("%s: the hook was asked %d times", one.name, len(told))
+			continue
+		}
+		event := told[0]
+		for path, want := range map[string]any{"metadata.name": point, "metadata.ip_address": "127.0.0.1", "user.aud": "authenticated"} {
+			if got := member(event, path); got != want {
+				t.Errorf("%s: %s is %v, want %v", one.name, path, got, want)
+			}
+		}
+		if n := s.one(`select count(*) from auth.users where id = $1::uuid`, member(event, "user.id")); n != "1" {
+			t.Errorf("%s: told of another account", one.name)
+		}
+		if one.phone {
+			checkSMS(t, one, event)
+		} else {
+			checkEmailData(t, s, one, event)
+		}
+	}
+	s.drained()
+	if got := s.one(`select count(*) from auth.outbox where state <> 'sent' or sealed is not null or attempts <> 1 or payload ? 'before'`); got != "0" {
+		t.Errorf("%s rows are not as after one attempt", got)
+	}
+	if r.attempts() > 0 {
+		t.Errorf("%d mails went to the relay", r.attempts())
+	}
+}
+
+func checkSMS(t *testing.T, one sending, event map[string]any) {
+	t.Helper()
+	number := numbered(plain(one.name))
+	if one.name == "change of number" {
+		number = numbered("new" + plain(one.name))
+	}
+	if member(event, "sms.phone") != number || !regexp.MustCompile(`^\d{6}$`).MatchString(fmt.Sprint(member(event, "sms.otp"))) {
+		t.Errorf("%s: %v", one.name, event["sms"])
+	}
+	if got := keys(event); !slices.Equal(got, []string{"metadata", "sms", "user"}) || len(keys(event["sms"])) != 2 {
+		t.Errorf("%s: %v, %v", one.name, got, event["sms"])
+	}
+}
+
+func checkEmailData(t *testing.T, s *server, one sending, event map[string]any) {
+	t.Helper()
+	if got := keys(event); !slices.Equal(got, []string{"email_data", "metadata", "user"}) {
+		t.Errorf("%s: members %v", one.name, got)
+	}
+	want := map[string]string{
+		"email_action_type": "^" + one.action + "$", "redirect_to": `^https://app\.example\.com/in$`, "site_url": "^" + regexp.QuoteMeta(s.URL) + "$",
+		"token": `^\d{6}$`, "token_hash": "^(pkce_)?[0-9a-f]{56}$",
+		"token_new": "^$", "token_hash_new": "^$", "old_email": "^$", "old_phone": "^$", "provider": "^$", "factor_type": "^$",
+	}
+	if one.action == "email_change" {
+		want["token_new"], want["token_hash_new"] = want["token"], want["token_hash"]
+		if got := member(event, "user.new_email"); got != "new-"+at(plain(one.name)) && got != "former-"+at(plain(one.name)) {
+			t.Errorf("%s: new_email %v", one.name, got)
+		}
+	}
+	for name, form := range want {
+		if got := fmt.Sprint(member(event, "email_data."+name)); !regexp.MustCompile(form).MatchString(got) {
+			t.Errorf("%s: %s is %q, want %s", one.name, name, got, form)
+		}
+	}
+	if got := keys(event["email_data"]); len(got) != len(want) {
+		t.Errorf("%s: email_data has %v", one.name, got)
+	}
+}
+
+// Codes and links that a hook got work as those of a mail do.
+func TestCodesOfHooksSignIn(t *testing.T) {
+	t.Parallel()
+	d, r := newHookDouble(t), startRelay(t)
+	s := start(t, byHook(d, r)...)
+	mail := func() (token, hash string) {
+		t.Helper()
+		told := d.took("send-email")
+		if len(told) != 1 {
+			t.Fatalf("told %d times", len(told))
+		}
+		token, _ = member(told[0], "email_data.token").(string)
+		hash, _ = member(told[0], "email_data.token_hash").(string)
+		return token, hash
+	}
+	for _, f := range mailFlows() {
+		email := at(plain(f.name))
+		if f.given != nil {
+			f.given(s, email)
+			f.given(s, "link-"+email)
+		}
+		s.do(f.request(email)).want(200)
+		code, _ := mail()
+		s.signedIn(s.do(verifyCode(f.kind, email, code)).want(200).session(), email, "otp")
+		s.do(f.request("link-" + email)).want(200)
+		_, hash := mail()
+		s.signedIn(s.do(verifyHash(f.kind, hash)).want(200).session(), "link-"+email, "otp")
+	}
+	d.took("send-sms")
+	s.post("/otp", map[string]any{"phone": "+4915"}, "").want(200)
+	otp, _ := member(d.took("send-sms")[0], "sms.otp").(string)
+	s.post("/verify", map[string]any{"type": "sms", "phone": "4915", "token": otp}, "").want(200).session()
+
+	// One call for both halves of a change of address, crossed: token is the present address's, token_hash the new one's.
+	me := s.member("ada@example.com")
+	for _, way := range []string{"codes", "links"} {
+		present, next := s.one(`select email from auth.users where id = $1::uuid`, me.UserID), way+"@example.org"
+		s.put("/user", map[string]any{"email": next}, me.Access).want(200)
+		event := d.took("send-email")[0]
+		text := func(name string) string { value, _ := member(event, "email_data."+name).(string); return value }
+		if way == "codes" {
+			s.do(verifyCode("email_change", present, text("token_new"))).refused(403, "otp_expired")
+			s.do(verifyCode("email_change", present, text("token"))).want(200)
+			s.do(verifyCode("email_change", next, text("token_new"))).want(200).session()
+		} else {
+			s.do(verifyHash("email_change", text("token_hash"))).want(200)
+			if status := s.one(`select email_change_token_new = '' and email_change_token_current <> '' from auth.users where id = $1::uuid`, me.UserID); status != "true" {
+				t.Error("token_hash is not that of the new address")
+			}
+			s.do(verifyHash("email_change", text("token_hash_new"))).want(200).session()
+		}
+		if got := s.one(`select email from auth.users where id = $1::uuid`, me.UserID); got != next {
+			t.Errorf("%s: the address is %s", way, got)
+		}
+	}
+}
+
+// A change of address and number at once has both sent.
+func TestChangeOfAddressAndNumberByHook(t *testing.T) {
+	t.Parallel()
+	d, r := newHookDouble(t), startRelay(t)
+	s := start(t, byHook(d, r, "GOTRUE_SMS_OTP_LENGTH=8")...)
+	me := s.member("ada@example.com")
+	before := s.kept()
+	d.calling(func(name string, _ map[string]any) (int, any) {
+		if name == "send-sms" {
+			return 200, refusing(418, "no reception")
+		}
+		return 204, nil
+	})
+	both := map[string]any{"email": "new@example.com", "phone": "4915"}
+	s.put("/user", both, me.Access).refused(418, "unknown")
+	if after := s.kept(); after != before {
+		t.Errorf("one of them was refused, and this is left:\n%s", difference(before, after))
+	}
+	d.answering(204, nil)
+	s.put("/user", both, me.Access).want(200)
+	d.took("send-email")
+	told := d.took("send-sms")
+	if otp := fmt.Sprint(member(told[len(told)-1], "sms.otp")); len(otp) != 8 {
+		t.Errorf("otp %q", otp)
+	}
+	s.drained()
+}
+
+// kept is what auth holds, but for what a refused request leaves behind on purpose: its trace in the audit log, and its place in
+// the limits.
+func (s *server) kept() string {
+	s.t.Helper()
+	var rows []string
+	for _, table := range s.column(`select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'auth'
+		and tablename not in ('audit_log_entries', 'rate_limits')`) {
+		rows = append(rows, s.column(`select '`+table+` ' || to_jsonb(t)::text from `+table+` t`)...)
+	}
+	slices.Sort(rows)
+	return strings.Join(rows, "\n")
+}
+
+// difference is the lines that only one of two texts has.
+func difference(before, after string) string {
+	old, now := strings.Split(before, "\n"), strings.Split(after, "\n")
+	var out []string
+	for _, line := range old {
+		if !slices.Contains(now, line) {
+			out = append(out, "- "+line)
+		}
+	}
+	for _, line := range now {
+		if !slices.Contains(old, line) {
+			out = append(out, "+ "+line)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// What a hook refuses leaves nothing behind: no account, no code, no time, nothing that is sent later. What was pending still is.
+func TestWhatHooksRefuseIsTakenBack(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"http", "function"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			d, r := newHookDouble(t), startRelay(t)
+			env := byHook(d, r)
+			if way == "function" {
+				env = sendingFunctions(r)
+			}
+			s := start(t, env...)
+			sending := func(accepts bool) {
+				if way == "function" {
+					s.sendingFunction(map[bool]string{true: ``, false: `return '{"error": {"http_code": 418, "message": "not here"}}';`}[accepts])
+				} else if d.answering(204, nil); !accepts {
+					d.answering(200, refusing(418, "not here"))
+				}
+			}
+			for _, one := range sendings() {
+				name := plain(one.name)
+				sending(true)
+				var me session
+				if one.given != nil {
+					me = one.given(s, name)
+					// A code is pending already, and stays it.
+					s.do(one.request(me, name)).want(200)
+					s.drained()
+				}
+				before, sent := s.kept(), s.sentByFunction()
+				sending(false)
+				a := s.do(one.request(me, name)).refused(418, "unknown")
+				if a.text("msg") != "not here" || a.Header.Get("X-Sb-Error-Code") != "" {
+					t.Errorf("%s: %s", one.name, a.Raw)
+				}
+				if after := s.kept(); after != before {
+					t.Errorf("%s: something is left:\n%s", one.name, difference(before, after))
+				}
+				if s.sentByFunction() != sent {
+					t.Errorf("%s: what the function wrote is left", one.name)
+				}
+			}
+			if r.attempts() > 0 {
+				t.Errorf("%d mails went to the relay", r.attempts())
+			}
+		})
+	}
+}
+
+// Failures of a mail's hook are answered as those of every other hook.
+func TestSendingHookThatFails(t *testing.T) {
+	t.Parallel()
+	d, r := newHookDouble(t), startRelay(t)
+	s := start(t, byHook(d, r)...)
+	for _, f := range failures {
+		d.answering(f.status, f.body)
+		for path, body := range map[string]any{"/signup": signUpBodyOf("new@example.com"), "/otp": map[string]any{"phone": "4915"}} {
+			if msg := s.post(path, body, "").refused(f.wantStatus, f.wantCode).text("msg"); msg != f.wantText {
+				t.Errorf("%s: msg %q", f.name, msg)
+			}
+		}
+		if got := s.one(`select (select count(*) from auth.users) + (select count(*) from auth.outbox)`); got != "0" {
+			t.Errorf("%s: %s rows are left", f.name, got)
+		}
+	}
+}
+
+// An account that something of the operator's needs stays when its mail is refused, without a code.
+func TestNewAccountThatCannotBeTakenBack(t *testing.T) {
+	t.Parallel()
+	d, r := newHookDouble(t), startRelay(t)
+	s := start(t, byHook(d, r)...)
+	s.exec(`create table public.profiles (id uuid primary key references auth.users);
+		create function public.add_profile() returns trigger language plpgsql security definer as $$ begin
+			insert into public.profiles values (new.id); return new; end $$;
+		create trigger add_profile after insert on auth.users for each row execute function public.add_profile()`)
+	d.answering(200, refusing(418, "not here"))
+	s.post("/signup", signUpBodyOf("new@example.com"), "").refused(418, "unknown")
+	if got := s.one(`select concat_ws(' ', confirmation_token = '', confirmation_sent_at is null) from auth.users`); got != "t t" {
+		t.Errorf("code and time: %s", got)
+	}
+	if got := s.one(`select (select count(*) from auth.outbox) + (select count(*) from auth.one_time_tokens)`); got != "0" {
+		t.Errorf("%s rows are left", got)
+	}
+	d.answering(204, nil)
+	s.post("/signup", signUpBodyOf("new@example.com"), "").want(200)
+}
+
+// Notifications wait for a worker, which asks the hook, again while that fails, and gives up what it refuses.
+func TestNotificationsByHook(t *testing.T) {
+	t.Parallel()
+	d, r := newHookDouble(t), startRelay(t)
+	s := start(t, byHook(d, r, "GOTRUE_MAILER_SECURE_EMAIL_CHANGE_ENABLED=false", "GOTRUE_SMS_AUTOCONFIRM=true",
+		"GOTRUE_MAILER_NOTIFICATIONS_PASSWORD_CHANGED_ENABLED=true", "GOTRUE_MAILER_NOTIFICATIONS_EMAIL_CHANGED_ENABLED=true",
+		"GOTRUE_MAILER_NOTIFICATIONS_PHONE_CHANGED_ENABLED=true")...)
+	me := s.member("ada@example.com")
+	told := func(action string) map[string]any {
+		t.Helper()
+		var found map[string]any
+		s.eventually(action, func() bool {
+			for _, event := range d.took("send-email") {
+				if member(event, "email_data.email_action_type") == action {
+					found = event
+				}
+			}
+			return found != nil
+		})
+		return found
+	}
+	d.answering(500, nil)
+	s.put("/user", map[string]any{"password": "another good password"}, me.Access).want(200)
+	s.eventually("the hook was asked", func() bool { return s.one(`select last_reply from auth.outbox`) != "" })
+	d.answering(204, nil)
+	d.took("send-email")
+	s.dueNow(func() bool { return s.one(`select state from auth.outbox`) == "sent" })
+	event := told("password_changed_notification")
+	for path, want := range map[string]any{
+		"user.id": me.UserID, "email_data.token": "", "email_data.token_hash": "", "email_data.site_url": s.URL,
+		"email_data.redirect_to": "https://app.example.com", "metadata.ip_address": nil,
+	} {
+		if got := member(event, path); got != want {
+			t.Errorf("%s is %v, want %v", path, got, want)
+		}
+	}
+	if got := s.one(`select attempts from auth.outbox`); got != "2" {
+		t.Errorf("%s attempts", got)
+	}
+
+	s.put("/user", map[string]any{"phone": "4911"}, me.Access).want(200)
+	s.put("/user", map[string]any{"phone": "4922"}, me.Access).want(200)
+	if got := member(told("phone_changed_notification"), "email_data.old_phone"); got != "4911" {
+		t.Errorf("old_phone %v", got)
+	}
+	s.put("/user", map[string]any{"email": "new@example.com"}, me.Access).want(200)
+	hash := fmt.Sprint(member(told("email_change"), "email_data.token_hash"))
+	s.do(verifyHash("email_change", hash)).want(200)
+	event = told("email_changed_notification")
+	if got := fmt.Sprint(member(event, "email_data.old_email"), " ", member(event, "user.email")); got != "ada@example.com new@example.com" {
+		t.Errorf("old_email and email: %v", got)
+	}
+
+	d.answering(200, refusing(403, "we do not write to new@example.com"))
+	s.put("/user", map[string]any{"password": "a third good password"}, me.Access).want(200)
+	s.eventually("it is given up", func() bool {
+		return strings.Contains(s.one(`select coalesce(max(last_reply), '') from auth.outbox where state = 'dead'`), "we do not write")
+	})
+	if strings.Contains(s.Log.String(), "new@example.com") {
+		t.Error("the log names the address")
+	}
+	if r.attempts() > 0 {
+		t.Errorf("%d mails went to the relay", r.attempts())
+	}
+}
+
+// What a gateway left behind that died before its first attempt ended, another one hands to the hook.
+func TestHooksSendWhatADeadGatewayLeft(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"http", "function"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			d, r := newHookDouble(t), startRelay(t)
+			s := start(t, map[bool][]string{true: sendingFunctions(r), false: byHook(d, r)}[way == "function"]...)
+			s.sendingFunction(``)
+			id := s.account("ada@example.com")
+			s.enqueue("ada", 2)
+			s.exec(`update auth.outbox set user_id = $1, request_id = 'r1', leased_by = id::text, attempts = 1, next_attempt_at = now()`, id)
+			s.exec(`update auth.outbox set channel = 'sms', kind = 'confirmation' where recipient = 'ada2@example.com'`)
+			s.drained()
+			if got := s.one(`select count(*) from auth.outbox where state = 'sent' and attempts = 2 and sealed is null`); got != "2" {
+				t.Fatalf("%s of 2 are sent: %s", got, s.one(`select string_agg(concat_ws(' ', state, attempts, last_reply), ', ') from auth.outbox`))
+			}
+			events := append(d.took("send-email"), d.took("send-sms")...)
+			if way == "function" {
+				events = s.eventsOfFunction()
+			}
+			if len(events) != 2 || member(events[0], "email_data.token") != "314159" || member(events[0], "user.email") != "ada@example.com" ||
+				member(events[1], "sms.otp") != "314159" {
+				t.Errorf("told %v", events)
+			}
+		})
+	}
+}
+
+const sendingURI = "pg-functions://postgres/app/send"
+
+// sendingFunctions is the environment of a gateway whose mails and SMS a function sends, which sendingFunction makes.
+func sendingFunctions(r *relay) []string {
+	return mailing(r, "GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_MAX_FREQUENCY=1ms", "GOTRUE_RATE_LIMIT_SMS_SENT=100000",
+		"GOTRUE_HOOK_SEND_EMAIL_ENABLED=true", "GOTRUE_HOOK_SEND_EMAIL_URI="+sendingURI,
+		"GOTRUE_HOOK_SEND_SMS_ENABLED=true", "GOTRUE_HOOK_SEND_SMS_URI="+sendingURI)
+}
+
+// sendingFunction makes a function that keeps what it is told and then does as the body says.
+func (s *server) sendingFunction(body string) {
+	s.t.Helper()
+	s.exec(`create schema if not exists app;
+		grant usage on schema app to supabase_auth_admin;
+		create table if not exists app.sent (n bigserial, event jsonb);
+		grant all on app.sent to supabase_auth_admin; grant usage on sequence app.sent_n_seq to supabase_auth_admin;
+		create or replace function app.send(event jsonb) returns jsonb language plpgsql as $$
+		begin insert into app.sent (event) values (event); ` + body + ` return '{}'; end $$;
+		revoke execute on function app.send from public; grant execute on function app.send to supabase_auth_admin`)
+}
+
+// sentByFunction is how often the function's writes stayed.
+func (s *server) sentByFunction() string {
+	s.t.Helper()
+	if s.one(`select to_regclass('app.sent') is null`) == "true" {
+		return ""
+	}
+	return s.one(`select count(*) from app.sent`)
+}
+
+func (s *server) eventsOfFunction() []map[string]any {
+	s.t.Helper()
+	var events []map[string]any
+	for _, text := range s.column(`select event::text from app.sent order by event -> 'sms' nulls first, n`) {
+		var event map[string]any
+		if err := json.Unmarshal([]byte(text), &event); err != nil {
+			s.t.Fatal(err)
+		}
+		events = append(events, event)
+	}
+	return events
+}
+
+// Functions send as receivers of HTTP do: the code is told them, and kept nowhere else; that it is sent is noted with what they write.
+func TestFunctionsSend(t *testing.T) {
+	t.Parallel()
+	s := start(t, sendingFunctions(startRelay(t))...)
+	s.sendingFunction(``)
+	s.post("/signup", signUpBodyOf("new@example.com"), "").want(200)
+	s.post("/otp", map[string]any{"phone": "4915"}, "").want(200)
+	events := s.eventsOfFunction()
+	if len(events) != 2 {
+		t.Fatalf("%d calls", len(events))
+	}
+	mail, text := events[0], events[1]
+	if len(keys(mail["email_data"])) != 11 || member(mail, "metadata.name") != "send-email" || member(mail, "metadata.ip_address") != "127.0.0.1" ||
+		member(mail, "user.email") != "new@example.com" || member(mail, "user.confirmation_sent_at") != nil {
+		t.Errorf("told %v", mail)
+	}
+	if got := s.one(`select count(*) from auth.outbox where state = 'sent' and sealed is null and sent_at is not null and payload ? 'before' = false`); got != "2" {
+		t.Errorf("%s of 2 are noted as sent", got)
+	}
+	code, otp := fmt.Sprint(member(mail, "email_data.token")), fmt.Sprint(member(text, "sms.otp"))
+	dump, log := s.dump(), s.Log.String()
+	for _, secret := range []string{code, otp, fmt.Sprint(member(mail, "email_data.token_hash"))} {
+		if strings.Contains(dump, `"`+secret+`"`) || strings.Contains(log, `"`+secret+`"`) || len(secret) > 10 && strings.Contains(dump+log, secret) {
+			t.Errorf("%s stands in a table or in the log", secret)
+		}
+	}
+	s.do(verifyCode("signup", "new@example.com", code)).want(200).session()
+	s.post("/verify", map[string]any{"type": "sms", "phone": "4915", "token": otp}, "").want(200).session()
+}
+
+// Errors of functions that send are answered as the contract says, and what a function knows is not kept with them.
+func TestFunctionsThatDoNotSend(t *testing.T) {
+	t.Parallel()
+	s := start(t, append(sendingFunctions(startRelay(t)), "GOTRUE_MAILER_NOTIFICATIONS_PASSWORD_CHANGED_ENABLED=true")...)
+	for name, c := range map[string]struct {
+		body   string
+		status int
+		want   string
+	}{
+		"raises":             {`raise exception 'out of stamps' using detail = 'd';`, 500, `{"code": "P0001", "message": "out of stamps", "detail": "d"}`},
+		"raises a status":    {`raise exception 'out of stamps' using errcode = 'PT402';`, 402, `{"code": "PT402", "message": "out of stamps"}`},
+		"fails":              {`perform 1 / 0;`, 500, `{"error_code": "unexpected_failure", "msg": "Error running hook URI: ` + sendingURI + `"}`},
+		"takes half an hour": {`perform pg_sleep(1800);`, 500, `{"error_code": "unexpected_failure", "msg": "Error running hook URI: ` + sendingURI + `"}`},
+		"is no object":       {`return '[]'::jsonb;`, 500, `{"error_code": "unexpected_failure", "msg": "Error unmarshaling JSON output."}`},
+	} {
+		s.sendingFunction(c.body)
+		s.post("/signup", signUpBodyOf("new@example.com"), "").holds(c.want, false)
+		if a := s.post("/otp", map[string]any{"phone": "4915"}, ""); a.Status != c.status {
+			t.Errorf("%s: %d %s", name, a.Status, a.Raw)
+		}
+		if got := s.one(`select (select count(*) from auth.users) + (select count(*) from auth.outbox) + (select count(*) from app.sent)`); got != "0" {
+			t.Errorf("%s: %s rows are left", name, got)
+		}
+	}
+
+	// A worker's attempt: tried again, and the secret is not in the words that are kept.
+	s.sendingFunction(`raise exception 'no stamps for %', event -> 'email_data' ->> 'token';`)
+	id := s.account("ada@example.com")
+	s.enqueue("ada", 1)
+	s.exec(`update auth.outbox set user_id = $1`, id)
+	s.eventually("a worker tried", func() bool { return s.one(`select last_reply from auth.outbox`) != "" })
+	if got := s.one(`select concat_ws(' ', state, sealed is not null, last_reply) from auth.outbox`); !strings.Contains(got, "queued t") ||
+		!strings.Contains(got, "no stamps for ***") || strings.Contains(got+s.Log.String(), "314159") {
+		t.Errorf("after an attempt: %s", got)
+	}
+	s.sendingFunction(``)
+	s.dueNow(func() bool { return s.one(`select state from auth.outbox`) == "sent" })
+}
+
+// Hooks that are switched on and off with SQL are followed at once: the statement that queues a mail says who sends it.
+func TestSendingHookSwitchedOnAndOff(t *testing.T) {
+	t.Parallel()
+	d := newHookDouble(t)
+	s, r := startMailing(t)
+	send := func(email string) { s.post("/otp", map[string]any{"email": email}, "").want(200); s.drained() }
+	send("one@example.com")
+	s.exec(`update auth.settings set hook_send_email_enabled = true, hook_send_email_uri = 'pg-functions://postgres/app/send'`)
+	s.sendingFunction(``)
+	send("two@example.com")
+	s.exec(`update auth.settings set hook_send_email_enabled = false`)
+	send("three@example.com")
+	if r.once(2); len(r.to("two@example.com")) != 0 || s.sentByFunction() != "1" {
+		t.Errorf("%d mails by the relay, %s by the hook", len(r.all()), s.sentByFunction())
+	}
+	// Enabled without an address, nothing falls back to the relay.
+	s.exec(`update auth.settings set hook_send_email_enabled = true, hook_send_email_uri = ''`)
+	if msg := s.post("/otp", map[string]any{"email": "four@example.com"}, "").refused(500, "unexpected_failure").text("msg"); !strings.Contains(msg, "unsupported protocol") {
+		t.Errorf("msg %q", msg)
+	}
+	if n := len(d.took("send-email")); n != 0 {
+		t.Errorf("%d calls over HTTP", n)
+	}
+}
+
+// New accounts by an administrator: both hooks at invitations and generated links, none at /admin/users (contract mfa-hooks.md 3.6).
+func TestHooksOfInvitedAccounts(t *testing.T) {
+	t.Parallel()
+	d := newHookDouble(t)
+	s := start(t, append(d.on("before_user_created", "after_user_created"), confirmByMail, "GOTRUE_DISABLE_SIGNUP=true",
+		"GOTRUE_MAILER_NOTIFICATIONS_PASSWORD_CHANGED_ENABLED=true")...)
+	admin, known := s.serviceRole(), s.account("known@example.com")
+	link := func(kind, email string) call {
+		return call{Method: http.MethodPost, Path: "/admin/generate_link", Bearer: admin, Body: map[string]any{
+			"type": kind, "email": email, "password": goodPassword, "data": map[string]any{"a": 1},
+		}}
+	}
+	invite := func(email string) call {
+		return call{Method: http.MethodPost, Path: "/invite", Bearer: admin, Body: map[string]any{"email": email, "data": map[string]any{"a": 1}}}
+	}
+	for _, c := range []struct {
+		name   string
+		call   call
+		before bool
+		after  bool
+	}{
+		{"invitation", invite("i@example.com"), true, true},
+		{"invitation again", invite("i@example.com"), false, true},
+		{"link of a sign-up", link("signup", "s@example.com"), true, true},
+		{"link of a sign-up again", link("signup", "s@example.com"), false, false},
+		{"link of an invitation", link("invite", "l@example.com"), true, true},
+		{"magic link of nobody", link("magiclink", "m@example.com"), true, true},
+		{"magic link", link("magiclink", "known@example.com"), false, false},
+		{"recovery", link("recovery", "known@example.com"), false, false},
+		{"an account", call{Method: http.MethodPost, Path: "/admin/users", Bearer: admin, Body: `{"email": "made@example.com"}`}, false, false},
+		{"a change", call{Method: http.MethodPut, Path: "/admin/users/" + known, Bearer: admin, Body: `{"user_metadata": {"a": 1}}`}, false, false},
+	} {
+		id := s.do(c.call).want(200).text("id")
+		before, after := d.took("before-user-created"), d.took("after-user-created")
+		if (len(before) == 1) != c.before || (len(after) == 1) != c.after || len(before)+len(after) > 2 {
+			t.Errorf("%s: asked %d times before, told %d times after", c.name, len(before), len(after))
+			continue
+		}
+		for _, event := range append(before, after...) {
+			if member(event, "user.id") != id || member(event, "user.user_metadata.a") != 1.0 || member(event, "metadata.ip_address") != "127.0.0.1" {
+				t.Errorf("%s: told %v", c.name, event)
+			}
+		}
+		if c.before && (member(before[0], "user.role") != "" || member(before[0], "user.app_metadata.provider") != "email") {
+			t.Errorf("%s: before it is created, told %v", c.name, before[0])
+		}
+	}
+
+	// Who may not invite has nobody asked, and what would be refused anyway is not asked about.
+	nobody := invite("x@example.com")
+	nobody.Bearer = s.member("me@example.com").Access
+	s.do(nobody).refused(403, "not_admin")
+	weak := link("signup", "w@example.com")
+	weak.Body = `{"type": "signup", "email": "w@example.com", "password": "x"}`
+	s.do(weak).refused(422, "weak_password")
+	s.do(link("magic", "w@example.com")).refused(400, "validation_failed")
+	s.do(invite("known@example.com")).refused(422, "email_exists")
+	s.do(invite("nonsense")).refused(400, "validation_failed")
+	if n := len(d.took("before-user-created")) + len(d.took("after-user-created")); n != 0 {
+		t.Errorf("%d calls", n)
+	}
+
+	users := s.one(`select count(*) from auth.users`)
+	d.answering(200, refusing(418, "not here"))
+	for _, c := range []call{invite("new@example.com"), link("signup", "new@example.com"), link("magiclink", "new@example.com"), link("invite", "new@example.com")} {
+		if msg := s.do(c).refused(418, "unknown").text("msg"); msg != "not here" {
+			t.Errorf("msg %q", msg)
+		}
+	}
+	if got := s.one(`select count(*) from auth.users`); got != users {
+		t.Errorf("%s accounts, want %s", got, users)
+	}
+	// Afterwards, the account stays, and an administrator gets the hook's own words.
+	d.calling(func(name string, _ map[string]any) (int, any) {
+		if name == "after-user-created" {
+			return 200, refusing(418, "too late")
+		}
+		return 204, nil
+	})
+	for i, c := range []call{invite("n1@example.com"), link("signup", "n2@example.com")} {
+		if msg := s.do(c).refused(418, "unknown").text("msg"); msg != "too late" {
+			t.Errorf("msg %q", msg)
+		}
+		if got := s.one(`select count(*) from auth.users where email = $1`, fmt.Sprintf("n%d@example.com", i+1)); got != "1" {
+			t.Error("the account is gone")
+		}
+	}
+}
