@@ -357,6 +357,25 @@ func TestWhatHooksRefuseIsTakenBack(t *testing.T) {
 	}
 }
 
+// A code that was used before its hook refused is not taken back, nor is the account that it confirmed.
+func TestWhatWasUsedIsNotTakenBack(t *testing.T) {
+	t.Parallel()
+	d, r := newHookDouble(t), startRelay(t)
+	s := start(t, byHook(d, r)...)
+	d.calling(func(_ string, event map[string]any) (int, any) {
+		code, _ := member(event, "email_data.token").(string)
+		if a, err := s.send(verifyCode("signup", "ada@example.com", code)); err != nil || a.Status != http.StatusOK {
+			t.Errorf("the code is not good yet: %v", err)
+		}
+		return 200, refusing(418, "not here")
+	})
+	s.post("/signup", signUpBodyOf("ada@example.com"), "").refused(418, "unknown")
+	if got := s.one(`select concat_ws(' ', u.confirmed_at is not null, (select count(*) from auth.sessions)) from auth.users u`); got != "t 1" {
+		t.Errorf("confirmed, sessions: %s", got)
+	}
+	s.signIn("ada@example.com", goodPassword)
+}
+
 // Failures of a mail's hook are answered as those of every other hook.
 func TestSendingHookThatFails(t *testing.T) {
 	t.Parallel()
