@@ -1,10 +1,12 @@
 create or replace function postern._sending_hook(settings auth.settings, channel text)
 returns text
-language sql immutable
+language plpgsql immutable
 as $$
-    select case channel
+begin
+    return case channel
         when 'email' then case when settings.hook_send_email_enabled then settings.hook_send_email_uri end
-        else case when settings.hook_send_sms_enabled then settings.hook_send_sms_uri end end
+        else case when settings.hook_send_sms_enabled then settings.hook_send_sms_uri end end;
+end
 $$;
 
 comment on function postern._sending_hook(auth.settings, text) is
@@ -12,22 +14,20 @@ comment on function postern._sending_hook(auth.settings, text) is
 Called by: functions that queue, claim and hand over.
 Refuses: never.';
 
-create or replace function postern._delivery(queued auth.outbox, settings auth.settings)
+create or replace function postern._delivery(queued auth.outbox, hook text)
 returns json
 language plpgsql stable
 as $$
-declare
-    v_hook text := postern._sending_hook(settings, queued.channel);
 begin
     return json_build_object(
         'id', queued.id, 'channel', queued.channel, 'kind', queued.kind, 'recipient', queued.recipient,
         'payload', queued.payload - 'before', 'sealed', encode(queued.sealed, 'base64'), 'request_id', queued.request_id,
-        'hook', v_hook, 'user', case when v_hook is not null then postern._user_json(queued.user_id) end);
+        'hook', hook, 'user', case when hook is not null then postern._user_json(queued.user_id) end);
 end
 $$;
 
-comment on function postern._delivery(auth.outbox, auth.settings) is
-'What a gateway needs to deliver a queued mail or SMS; hook and user only where a hook sends it.
+comment on function postern._delivery(auth.outbox, text) is
+'What a gateway needs to deliver a queued mail or SMS; hook is what postern._sending_hook says, and the account is there only for a hook.
 Called by: postern._send_mail and postern._text_code for the gateway that asked, postern.claim_outbox for workers.
 Refuses: never.';
 

@@ -75,7 +75,8 @@ language plpgsql
 as $$
 declare
     -- A hook's answer is the client's to see. What only informs has no code, and waits for a worker.
-    v_is_leased boolean := postern._sending_hook(settings, 'email') is not null and (envelope).code_hmac is not null;
+    v_hook text := postern._sending_hook(settings, 'email');
+    v_is_leased boolean := v_hook is not null and (envelope).code_hmac is not null;
     v_row auth.outbox;
 begin
     if (envelope).outbox_id is null then
@@ -101,7 +102,7 @@ begin
     from auth.users u
     where u.id = owner_id
     returning o.* into v_row;
-    return case when v_is_leased then postern._delivery(v_row, settings) end;
+    return case when v_is_leased then postern._delivery(v_row, v_hook) end;
 end
 $$;
 
@@ -157,9 +158,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settings auth.settings;
+    v_mail_hook text;
+    v_text_hook text;
     v_rows json;
 begin
     select * into strict v_settings from auth.settings;
+    v_mail_hook := postern._sending_hook(v_settings, 'email');
+    v_text_hook := postern._sending_hook(v_settings, 'sms');
     -- What nobody needs any more is not sent late.
     update auth.outbox o
     set state = 'expired', sealed = null
@@ -181,7 +186,9 @@ begin
             limit row_limit
             for update skip locked)
         returning o)
-    select coalesce(json_agg(postern._delivery(c.o, v_settings)), '[]') into v_rows from claimed c;
+    select coalesce(json_agg(postern._delivery(c.o, case (c.o).channel when 'email' then v_mail_hook else v_text_hook end)), '[]')
+    into v_rows
+    from claimed c;
     return json_build_object('v', v_settings.version, 'body', v_rows);
 end
 $$;

@@ -42,7 +42,7 @@ begin
         now() + make_interval(secs => settings.sms_otp_exp), _text_code.request_id)
     returning o.* into v_row;
     -- A hook is told of the account as it was before the code.
-    v_delivery := postern._delivery(v_row, settings);
+    v_delivery := postern._delivery(v_row, postern._sending_hook(settings, 'sms'));
     perform postern._set_one_time_token(known.id, purpose, phone, envelope);
     return v_delivery;
 end
