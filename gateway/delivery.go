@@ -87,6 +87,7 @@ type sendInput struct {
 
 // sendByHook has a hook deliver a mail or SMS that worker has claimed. A failure is the refusal that a client gets.
 func (s *Server) sendByHook(q *request, row *queued, worker string, secret sealedPart) error {
+	q.told = secret
 	point := hook.SendSMS
 	if row.Channel == "email" {
 		point = hook.SendEmail
@@ -106,8 +107,8 @@ func (s *Server) sendByHook(q *request, row *queued, worker string, secret seale
 		return err
 	}
 	// The code is a parameter of a statement that stores it nowhere: what SQL keeps of it is what it keeps without a hook.
-	_, err = s.callLimitedIf(true, q, `select postern.send_by_hook(outbox_id => $1, worker => $2, input => $3::json)`,
-		row.ID, worker, encoded)
+	_, err = s.callLimitedIf(true, q, `select postern.send_by_hook(outbox_id => $1, worker => $2, input => $3::json,
+		caller => postern.caller(request_id => $4))`, row.ID, worker, encoded, q.id())
 	return err
 }
 

@@ -56,34 +56,34 @@ comment on function postern._pending_codes(uuid) is
 Called by: functions that queue what the gateway tries to deliver before it answers, before they store the new code.
 Refuses: never.';
 
-create or replace function postern.send_by_hook(outbox_id uuid, worker text, input json)
+create or replace function postern.send_by_hook(
+    outbox_id uuid,
+    worker text,
+    input json,
+    caller postern.caller default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
     v_settings auth.settings;
+    v_row auth.outbox;
     v_hook text;
-    v_refusal json;
 begin
     select * into strict v_settings from auth.settings;
     begin
         -- The row lock settles this and another gateway's claim after the lease: it is sent once.
-        select postern._sending_hook(v_settings, o.channel) into v_hook
+        select o.* into v_row
         from auth.outbox o
         where o.id = send_by_hook.outbox_id and o.state = 'queued' and o.leased_by = send_by_hook.worker
         for no key update;
-        if v_hook is null then
+        v_hook := postern._sending_hook(v_settings, v_row.channel);
+        if v_row.id is null or v_hook is null then
             perform postern._refuse(409, 'conflict', 'The message is no longer this gateway''s to hand over');
         end if;
 
-        v_refusal := postern._hook_refusal(postern._call_sql_hook(v_hook, input));
-        if v_refusal is not null then
-            -- Raised, so that nothing stays of what the hook wrote.
-            perform postern._refuse(
-                (v_refusal #>> '{error,status}')::integer, v_refusal #>> '{error,code}', v_refusal #>> '{error,message}',
-                v_refusal #>> '{error,hint}');
-        end if;
+        perform postern._call_sql_hook(
+            case v_row.channel when 'email' then 'send_email' else 'send_sms' end, v_hook, input, send_by_hook.caller, v_row.user_id);
         perform postern.record_delivery(send_by_hook.outbox_id, send_by_hook.worker, 'sent');
         return json_build_object('v', v_settings.version);
     {{ template "handler" "Error invoking hook" }}
@@ -91,7 +91,7 @@ begin
 end
 $$;
 
-comment on function postern.send_by_hook(uuid, text, json) is
+comment on function postern.send_by_hook(uuid, text, json, postern.caller) is
 'Hands a claimed mail or SMS to the send_email or send_sms hook, a database function, and notes it as sent: both or neither. input is what the hook gets, with the code, which is nowhere stored (DESIGN 8; contract mfa-hooks.md 3.6, 3.8).
 Called by: the gateway, with its first attempt and as a worker.
 Refuses: what the hook refuses; conflict (409) - somebody else has claimed it, or it is gone, or the hook was switched off.';

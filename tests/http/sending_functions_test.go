@@ -115,6 +115,9 @@ func TestFunctionsThatDoNotSend(t *testing.T) {
 		!strings.Contains(got, "no stamps for ***") || strings.Contains(got+s.Log.String(), "314159") {
 		t.Errorf("after an attempt: %s", got)
 	}
+	if got := s.one(`select message || ' ' || (user_id = $1) from auth.hook_runs order by created_at desc limit 1`, id); got != "no stamps for *** true" {
+		t.Errorf("recorded: %s", got)
+	}
 	s.sendingFunction(``)
 	s.dueNow(func() bool { return s.one(`select state from auth.outbox`) == "sent" })
 }

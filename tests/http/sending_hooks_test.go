@@ -278,13 +278,13 @@ func TestChangeOfAddressAndNumberByHook(t *testing.T) {
 	s.drained()
 }
 
-// kept is what auth holds, but for what a refused request leaves behind on purpose: its trace in the audit log, and its place in
-// the limits.
+// kept is what auth holds, but for what a refused request leaves behind on purpose: its traces in the audit log and among the
+// hooks that failed, and its place in the limits.
 func (s *server) kept() string {
 	s.t.Helper()
 	var rows []string
 	for _, table := range s.column(`select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'auth'
-		and tablename not in ('audit_log_entries', 'rate_limits')`) {
+		and tablename not in ('audit_log_entries', 'hook_runs', 'rate_limits')`) {
 		rows = append(rows, s.column(`select '`+table+` ' || to_jsonb(t)::text from `+table+` t`)...)
 	}
 	slices.Sort(rows)
@@ -392,6 +392,10 @@ func TestSendingHookThatFails(t *testing.T) {
 			t.Errorf("%s: %s rows are left", f.name, got)
 		}
 	}
+	s.eventually("the failures are recorded", func() bool {
+		return s.one(`select string_agg(distinct point, ' ' order by point) || ' ' || count(*) from auth.hook_runs
+			where outcome <> 'ok' and request_id <> ''`) == fmt.Sprint("send_email send_sms ", 2*len(failures))
+	})
 }
 
 // An account that something of the operator's needs stays when its mail is refused, without a code.
