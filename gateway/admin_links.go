@@ -19,14 +19,19 @@ func (s *Server) invite(q *request) (*response, error) {
 	if err := s.checkMailAddress(q, in.Email, "invite", ""); err != nil {
 		return nil, err
 	}
+	newUser, err := s.prepareInvited(q, in.Email, in.Data)
+	if err != nil {
+		return nil, err
+	}
 	m, err := s.mintMail(q, "")
 	if err != nil {
 		return nil, err
 	}
-	args := append(s.administratorArguments(q), text(in.Email), in.Data.argument())
+	args := append(s.administratorArguments(q), text(in.Email), in.Data.argument(), newUser)
 	a, err := s.call(q, `select postern.admin_invite_user(caller => `+administrator+`, email => $6, data => $7::jsonb,
-		envelope => `+envelopeAt(8)+`)`, append(args, m.envelope...)...)
-	return s.mailed(a, err)
+		new_user_id => $8, envelope => `+envelopeAt(9)+`)`, append(args, m.envelope...)...)
+	a, err = s.mailed(q, a, err)
+	return passOn(s.toldAfterByAdministrator(q, a, err))
 }
 
 type generateLinkBody struct {
@@ -58,11 +63,18 @@ func (s *Server) adminGenerateLink(q *request) (*response, error) {
 			}
 		}
 	}
+	var newUser any
+	if problem == nil && (in.Type == "signup" || in.Type == "magiclink" || in.Type == "invite") {
+		if newUser, err = s.prepareInvited(q, in.Email, in.Data); err != nil {
+			return nil, err
+		}
+	}
 	args := append(s.administratorArguments(q), text(in.Type), text(in.Email), text(in.NewEmail), text(hash), problem.argument(),
-		in.Data.argument())
+		in.Data.argument(), newUser)
 	a, err := s.call(q, `select postern.admin_generate_link(caller => `+administrator+`, type => $6, email => $7,
-		new_email => $8, password_hash => $9, password_problem => $10::json, data => $11::jsonb, envelope => `+envelopeAt(12)+`)`,
-		append(args, m.envelope...)...)
+		new_email => $8, password_hash => $9, password_problem => $10::json, data => $11::jsonb, new_user_id => $12,
+		envelope => `+envelopeAt(13)+`)`, append(args, m.envelope...)...)
+	a, err = s.toldAfterByAdministrator(q, a, err)
 	if err != nil {
 		return nil, problem.explain(err)
 	}

@@ -36,7 +36,7 @@ type answer struct {
 	Total, Page, PerPage int64
 	NextCursor           *string // set when paging by cursor; "" on the last page
 
-	Delivery *textDelivery // an SMS that waits for this gateway's first attempt
+	Delivery, TextDelivery *queued // what waits for this gateway's first attempt
 
 	Session      *sessionFacts
 	Claims, User json.RawMessage
@@ -145,6 +145,8 @@ func decodeAnswer(raw []byte) (*answer, error) {
 			err = json.Unmarshal(value, &a.Session)
 		case "delivery":
 			err = json.Unmarshal(value, &a.Delivery)
+		case "text_delivery":
+			err = json.Unmarshal(value, &a.TextDelivery)
 		case "error":
 			err = json.Unmarshal(value, &a.Error)
 		case "token_hook":

@@ -81,6 +81,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 func (s *Server) note(q *request, run hookRun) {
 	run.requestID = q.id()
+	run.Message, run.Detail, run.Hint = q.told.hide(run.Message), q.told.hide(run.Detail), q.told.hide(run.Hint)
 	if q.claims.SessionID != "" {
 		run.userID = uuidArgument(q.claims.Subject)
 	}

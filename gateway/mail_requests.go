@@ -34,15 +34,16 @@ func (s *Server) recover(q *request) (*response, error) {
 	args := append(s.requestCaller(q), text(in.Email), text(in.CodeChallenge), text(in.CodeChallengeMethod))
 	a, err := s.call(q, `select postern.request_recovery(caller => `+requestCaller+`, email => $4, code_challenge => $5,
 		code_challenge_method => $6, envelope => `+envelopeAt(7)+`)`, append(args, m.envelope...)...)
-	return s.mailed(a, err)
+	return passOn(s.mailed(q, a, err))
 }
 
-// mailed answers after a statement that may have queued a mail, and has it sent.
-func (s *Server) mailed(a *answer, err error) (*response, error) {
+// mailed has what a statement may have queued delivered: by this request where the client sees the result, else by a worker.
+func (s *Server) mailed(q *request, a *answer, err error) (*answer, error) {
+	a, err = s.delivered(q, a, err)
 	if err == nil {
 		s.outbox.nudge()
 	}
-	return passOn(a, err)
+	return a, err
 }
 
 type otpBody struct {
@@ -88,7 +89,7 @@ func (s *Server) otpByText(q *request, in otpBody) (*response, error) {
 	a, err := s.call(q, `select postern.request_sms(caller => `+requestCaller+`, phone => $4, create_user => $5, data => $6::jsonb,
 		channel => $7, code_challenge => $8, code_challenge_method => $9, new_user_id => $10, envelope => `+envelopeAt(11)+`)`,
 		append(args, m.envelope...)...)
-	a, err = s.texted(q, a, m, err)
+	a, err = s.delivered(q, a, err)
 	return passOn(s.toldAfter(q, a, err))
 }
 
@@ -123,9 +124,7 @@ func (s *Server) magicLinkFor(q *request, in otpBody, limiter string) (*response
 		data => $6::jsonb, code_challenge => $7, code_challenge_method => $8, limiter => $9, new_user_id => $10,
 		envelope => `+envelopeAt(11)+`)`,
 		append(args, m.envelope...)...)
-	if err == nil {
-		s.outbox.nudge()
-	}
+	a, err = s.mailed(q, a, err)
 	return passOn(s.toldAfter(q, a, err))
 }
 
@@ -148,14 +147,10 @@ func (s *Server) resend(q *request) (*response, error) {
 	if err := s.checkMailAddress(q, in.Email, kind, "resend"); err != nil {
 		return nil, err
 	}
-	first, err := s.mintMail(q, in.CodeChallenge)
-	if in.Phone != "" {
+	first, second, err := s.mintMails(q, in.CodeChallenge)
+	if err == nil && in.Phone != "" {
 		first, err = s.mintText(q)
 	}
-	if err != nil {
-		return nil, err
-	}
-	second, err := s.mintMail(q, in.CodeChallenge)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +158,7 @@ func (s *Server) resend(q *request) (*response, error) {
 	a, err := s.call(q, `select postern.resend(caller => `+requestCaller+`, type => $4, email => $5, phone => $6,
 		code_challenge => $7, code_challenge_method => $8, envelope => `+envelopeAt(9)+`, second_envelope => `+envelopeAt(16)+`)`,
 		append(append(args, first.envelope...), second.envelope...)...)
-	return s.mailed(s.texted(q, a, first, err))
+	return passOn(s.mailed(q, a, err))
 }
 
 // reauthenticate is GET /reauthenticate (contract core.md 6.7).
@@ -175,5 +170,5 @@ func (s *Server) reauthenticate(q *request) (*response, error) {
 	args := []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), q.id()}
 	a, err := s.call(q, `select postern.reauthenticate(caller => postern.caller(user_id => $1, session_id => $2, request_id => $3),
 		envelope => `+envelopeAt(4)+`)`, append(args, m.envelope...)...)
-	return s.mailed(s.texted(q, a, m, err))
+	return passOn(s.mailed(q, a, err))
 }

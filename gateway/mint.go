@@ -20,6 +20,10 @@ func envelopeAt(n int) string {
 type sealedPart struct {
 	Code string `json:"code"`
 	Link string `json:"link,omitempty"`
+
+	// Of the present address, where a change of address takes both: a hook is told of them in one call.
+	OtherCode string `json:"other_code,omitempty"`
+	OtherLink string `json:"other_link,omitempty"`
 }
 
 // minted is a code and a link, and the envelope that SQL gets of them.
@@ -30,13 +34,13 @@ type minted struct {
 
 // mint makes a code and a link for a mail or SMS that SQL may decide to send. Nothing of it is remembered here: what SQL does not
 // use was never issued.
-func (s *Server) mint(q *request, digits int, isPKCE bool) (m minted, err error) {
+func (s *Server) mint(q *request, digits int, isPKCE bool, other minted) (m minted, err error) {
 	id := randomUUID()
 	if m.code, err = seal.Code(digits); err != nil {
 		return m, err
 	}
 	m.link = seal.Link(isPKCE)
-	secret, err := json.Marshal(sealedPart{Code: m.code, Link: m.link})
+	secret, err := json.Marshal(sealedPart{Code: m.code, Link: m.link, OtherCode: other.code, OtherLink: other.link})
 	if err != nil {
 		return m, fmt.Errorf("encoding a code: %w", err)
 	}
@@ -52,12 +56,20 @@ func languages(q *request) any { return text(storable(q.r.Header.Get("Accept-Lan
 
 // mintMail is mint with the settings for mail.
 func (s *Server) mintMail(q *request, challenge string) (minted, error) {
-	return s.mint(q, s.policy.get().MailerOTPLength, challenge != "")
+	return s.mint(q, s.policy.get().MailerOTPLength, challenge != "", minted{})
+}
+
+// mintMails is mintMail for both halves of a change of address: the new one, which knows of the other, and the present one.
+func (s *Server) mintMails(q *request, challenge string) (first, second minted, err error) {
+	if second, err = s.mintMail(q, challenge); err == nil {
+		first, err = s.mint(q, s.policy.get().MailerOTPLength, challenge != "", second)
+	}
+	return first, second, err
 }
 
 // mintText is mint with the settings for SMS.
 func (s *Server) mintText(q *request) (minted, error) {
-	return s.mint(q, s.policy.get().SMSOTPLength, false)
+	return s.mint(q, s.policy.get().SMSOTPLength, false, minted{})
 }
 
 // redirectTarget is where a link leads: what the request asks for if it is allowed, else the site (contract core.md 8.1).

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -156,14 +157,18 @@ func (o *outbox) run(ctx context.Context) {
 	}
 }
 
-// queued is a claimed row of auth.outbox.
+// queued is a row of auth.outbox that this gateway has: a worker claimed it, or a request queued it.
 type queued struct {
-	ID        string        `json:"id"`
-	Channel   string        `json:"channel"`
-	Kind      string        `json:"kind"`
-	Recipient string        `json:"recipient"`
-	Payload   queuedPayload `json:"payload"`
-	Sealed    []byte        `json:"sealed"`
+	ID        string          `json:"id"`
+	Channel   string          `json:"channel"`
+	Kind      string          `json:"kind"`
+	Recipient string          `json:"recipient"`
+	Payload   queuedPayload   `json:"payload"`
+	Sealed    []byte          `json:"sealed"`
+	RequestID string          `json:"request_id"`
+	Hook      *string         `json:"hook"`    // what sends it instead of relay or provider; nil when no hook does
+	User      json.RawMessage `json:"user"`    // for the hook
+	IsTest    bool            `json:"is_test"` // a number with a fixed code: there is no row, and nothing to send
 }
 
 type queuedPayload struct {
@@ -177,7 +182,8 @@ type queuedPayload struct {
 	RedirectTo string         `json:"redirect_to"`
 	Languages  string         `json:"languages"`
 	LinkHost   string         `json:"link_host"`
-	Channel    string         `json:"channel"` // sms or whatsapp
+	Channel    string         `json:"channel"`   // sms or whatsapp
+	IsSecure   bool           `json:"is_secure"` // both addresses confirm a change, and a hook is told of both
 	Data       map[string]any `json:"data"`
 }
 
@@ -239,7 +245,9 @@ func (o *outbox) deliver(ctx context.Context, row queued, leaseEnds time.Time) (
 		if o.server.config.SMTPLogging {
 			o.server.log.Info("mail sent", "id", row.ID, "kind", row.Kind, "relay", relay)
 		}
-		o.record(row, outcomeSent, strings.TrimPrefix(relay+": "+said, ": "), leaseEnds)
+		if !row.byFunction() {
+			o.record(row, outcomeSent, strings.TrimPrefix(relay+": "+said, ": "), leaseEnds)
+		}
 		return 0
 	}
 	outcome, reply := outcomeRefused, err.Error()
@@ -251,14 +259,29 @@ func (o *outbox) deliver(ctx context.Context, row queued, leaseEnds time.Time) (
 		case failure.Temporary:
 			outcome = outcomeRetry
 		}
-	} else if failure, ok := errors.AsType[*sms.Failure](err); ok && failure.Temporary || errors.Is(err, seal.ErrUnreadable) {
-		// While keys are rotated, the gateway beside this one has the key.
+	} else if passes(err) {
 		outcome = outcomeRetry
 	}
-	o.server.log.Warn("mail not sent", "id", row.ID, "kind", row.Kind, "outcome", outcome,
-		"reply", strings.ReplaceAll(reply, row.Recipient, "<recipient>"))
+	logged := strings.ReplaceAll(reply, row.Recipient, "<recipient>")
+	if e, ok := errors.AsType[*refusal](err); ok {
+		logged = fmt.Sprintf("the hook failed: %d %s", e.Status, e.Code) // its own words may name a person
+	}
+	o.server.log.Warn("mail not sent", "id", row.ID, "kind", row.Kind, "outcome", outcome, "reply", logged)
 	o.record(row, outcome, reply, leaseEnds)
 	return rest
+}
+
+// passes reports whether a failure, of a hook or provider, may pass.
+func passes(err error) bool {
+	if failure, ok := errors.AsType[*sms.Failure](err); ok {
+		return failure.Temporary
+	}
+	if e, ok := errors.AsType[*refusal](err); ok {
+		// A hook that refuses in its own words means it, unless it says otherwise; all else is trouble on the way to it.
+		return e.Code != codeUnknown || e.Status >= http.StatusInternalServerError || e.Status == http.StatusTooManyRequests
+	}
+	// While keys are rotated, the gateway beside this one has the key.
+	return errors.Is(err, seal.ErrUnreadable) || databaseAway(err)
 }
 
 // record notes an outcome. While the database is away it tries again: what is not noted is sent once more when its lease ends.
@@ -279,15 +302,19 @@ func (o *outbox) record(row queued, outcome, reply string, leaseEnds time.Time) 
 }
 
 func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err error) {
-	if row.Channel == "sms" {
-		return "", "", o.sendText(ctx, row)
-	}
-	if o.sender == nil {
-		return "", "", errors.New("GOTRUE_SMTP_HOST is not set: no mail is sent")
-	}
-	secret, err := o.open(row)
-	if err != nil {
+	secret, err := o.open(&row)
+	switch {
+	case err != nil:
 		return "", "", err
+	case row.Hook != nil:
+		return "hook", "accepted", o.sendByHook(ctx, &row, secret)
+	case row.Channel == "sms" && o.server.sms == nil:
+		return "", "", errors.New("GOTRUE_SMS_PROVIDER is not set: no SMS is sent")
+	case row.Channel == "sms":
+		_, err = o.server.sms.Send(ctx, row.Recipient, row.Payload.Channel, secret.Code)
+		return "", "", err
+	case o.sender == nil:
+		return "", "", errors.New("GOTRUE_SMTP_HOST is not set: no mail is sent")
 	}
 	p := row.Payload
 	link, err := o.server.actionLink(p.LinkHost, o.server.linkPath(p.LinkType), secret.Link, p.LinkType, p.RedirectTo)
@@ -309,7 +336,7 @@ func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err
 }
 
 // open reads what the database keeps sealed.
-func (o *outbox) open(row queued) (secret sealedPart, err error) {
+func (o *outbox) open(row *queued) (secret sealedPart, err error) {
 	if len(row.Sealed) == 0 {
 		return secret, nil
 	}
@@ -323,16 +350,18 @@ func (o *outbox) open(row queued) (secret sealedPart, err error) {
 	return secret, nil
 }
 
-// sendText sends an SMS whose gateway died before its first attempt ended.
-func (o *outbox) sendText(ctx context.Context, row queued) error {
-	if o.server.sms == nil || o.server.policy.get().SMSHookEnabled {
-		return errors.New("the gateway that was to send it is gone, and only that one could")
+// sendByHook has a hook send what no request waits for: notifications, and what a gateway left behind that died.
+func (o *outbox) sendByHook(ctx context.Context, row *queued, secret sealedPart) error {
+	if len(row.User) == 0 || string(row.User) == "null" {
+		return errors.New("the account is gone")
 	}
-	secret, err := o.open(row)
-	if err != nil {
-		return err
+	err := o.server.sendByHook(row.onBehalf(ctx), row, o.worker, secret)
+	if e, ok := errors.AsType[*refusal](err); ok {
+		// Kept in the row and in the log.
+		hidden := *e
+		hidden.Message, hidden.Hint, hidden.Cause = secret.hide(e.Message), secret.hide(e.Hint), secret.hide(e.Cause)
+		return &hidden
 	}
-	_, err = o.server.sms.Send(ctx, row.Recipient, row.Payload.Channel, secret.Code)
 	return err
 }
 

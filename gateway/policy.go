@@ -32,8 +32,6 @@ type policy struct {
 	PasswordCharacters []string `json:"password_required_characters"`
 	MailerOTPLength    int      `json:"mailer_otp_length"`
 	SMSOTPLength       int      `json:"sms_otp_length"`
-	SMSHookEnabled     bool     `json:"hook_send_sms_enabled"`
-	SMSHookURI         string   `json:"hook_send_sms_uri"`
 	SiteURL            string   `json:"site_url"`
 	URIAllowList       []string `json:"uri_allow_list"`
 

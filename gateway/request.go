@@ -29,6 +29,8 @@ type request struct {
 
 	limitTaken bool // a statement before the one that does the work has counted this request
 
+	told sealedPart // what a hook was told, and what the record of its failure must not repeat
+
 	requestID  string
 	isRead     bool
 	raw        []byte // the body, once it is read

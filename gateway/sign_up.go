@@ -73,8 +73,7 @@ func (s *Server) signUp(q *request) (*response, error) {
 		code_challenge => $7, code_challenge_method => $8,
 		caller => postern.caller(ip => $9, user_agent => $10, audience => $11, request_id => $12),
 		new_user_id => $13, envelope => `+envelopeAt(14)+`)`, append(args, m.envelope...)...)
-	a, err = s.texted(q, a, m, err)
-	s.outbox.nudge()
+	a, err = s.mailed(q, a, err)
 	a, err = s.toldAfter(q, a, err)
 	return s.signIn(q, a, problem.explain(err), nil)
 }

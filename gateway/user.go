@@ -96,24 +96,28 @@ func (s *Server) updateAttempt(q *request, in updateUserBody, limiterKey any) (*
 		is_same_password => $11, is_current_password => $12, nonce => $13, nonce_hmacs => $14, data => $15::jsonb,
 		app_metadata => $16::jsonb, channel => $17, code_challenge => $18, code_challenge_method => $19,
 		languages => $20`
-	var m minted
-	if in.Email != "" || in.Phone != "" {
-		// Only changes of address or number send anything: to the new one, and to the present address where both have to confirm.
-		second, err := s.mintMail(q, in.CodeChallenge)
+	enclose := func(argument string, m minted) {
+		statement += ", " + argument + " => " + envelopeAt(len(args)+1)
+		args = append(args, m.envelope...)
+	}
+	// Only changes of address or number send anything: to the new one, and to the present address where both have to confirm.
+	if in.Email != "" {
+		first, second, err := s.mintMails(q, in.CodeChallenge)
 		if err != nil {
 			return nil, err
 		}
-		if m, err = s.mintMail(q, in.CodeChallenge); err != nil {
+		enclose("envelope", first)
+		enclose("second_envelope", second)
+	}
+	if in.Phone != "" {
+		m, err := s.mintText(q)
+		if err != nil {
 			return nil, err
 		}
-		statement += ", second_envelope => " + envelopeAt(len(args)+1)
-		args = append(args, second.envelope...)
-		statement += ", envelope => " + envelopeAt(len(args)+1)
-		args = append(args, m.envelope...)
+		enclose("text_envelope", m)
 	}
 	a, err := s.call(q, statement+")", args...)
-	a, err = s.texted(q, a, m, err)
-	s.outbox.nudge()
+	a, err = s.mailed(q, a, err)
 	return a, problem.explain(err)
 }
 

@@ -84,6 +84,22 @@ func (s *Server) prepareUser(q *request, email, phone string, data object) (any,
 	a, err := s.call(q, `select postern.prepare_user(email => $1, phone => $2, data => $3::jsonb,
 		caller => postern.caller(ip => $4, audience => $5, request_id => $6))`,
 		text(email), text(phone), data.argument(), s.address(q), s.audience(q), q.id())
+	return s.askBefore(q, a, err)
+}
+
+// prepareInvited is prepareUser for an account that an administrator has created.
+func (s *Server) prepareInvited(q *request, email string, data object) (any, error) {
+	if !s.policy.get().BeforeHookEnabled {
+		return nil, nil //nolint:nilnil // NULL, as an argument
+	}
+	a, err := s.call(q, `select postern.prepare_user(is_invited => true, email => $7, data => $8::jsonb, caller => postern.caller(
+		user_id => $1, session_id => $2, role => $3, audience => $4, request_id => $5, ip => $6))`,
+		append(s.administratorArguments(q), s.address(q), text(email), data.argument())...)
+	return s.askBefore(q, a, err)
+}
+
+// askBefore asks the hook about the account that a statement has prepared, and returns the account's id.
+func (s *Server) askBefore(q *request, a *answer, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +146,14 @@ func (s *Server) toldAfter(q *request, a *answer, err error) (*answer, error) {
 		return nil, e
 	}
 	return a, nil
+}
+
+// toldAfterByAdministrator is toldAfter for administrators, who get the hook's own words.
+func (s *Server) toldAfterByAdministrator(q *request, a *answer, err error) (*answer, error) {
+	if err != nil || a.UserID == "" {
+		return a, err
+	}
+	return a, s.tellAfter(q, a.UserID)
 }
 
 func (s *Server) tellAfter(q *request, userID string) error {

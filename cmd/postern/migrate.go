@@ -33,7 +33,7 @@ func migrateCommand(environ []string) *cli.Command {
 			"beforehand); it must be a direct connection, not a pooler in transaction mode. A database that Supabase\n" +
 			"Auth made is adopted in place. An interrupted run can be repeated.",
 		UsageText: "postern migrate\npostern migrate --check    # only say whether something is to do: exit status 1 if so\n" +
-			"postern migrate --to 19     # back to the schema of an earlier release, whose functions are then to be installed\n" +
+			"postern migrate --to 17     # back to the schema of an earlier release, whose functions are then to be installed\n" +
 			"postern migrate --to 0      # remove Postern (refused while there are users of its own)",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "change nothing; exit status 1 unless the schema is that of this release"},

@@ -32,8 +32,7 @@ func hookVariable(hook, part string) Variable {
 
 // unbuiltHooks are settings that nothing reads yet.
 var unbuiltHooks = map[string]string{
-	"SEND_EMAIL":               "this hook is not built yet: mails go to the relay",
-	"MFA_VERIFICATION_ATTEMPT": "this hook is not built yet, as are second factors",
+	"MFA_VERIFICATION_ATTEMPT": "nothing calls this hook yet, as second factors are not built",
 }
 
 // checkHooks judges what takes two variables of a hook. Addresses are checked even of a hook that is off, as in the reference.

@@ -2,7 +2,8 @@ create or replace function postern.admin_invite_user(
     caller postern.caller,
     email text default null,
     data jsonb default null,
-    envelope postern.envelope default null)
+    envelope postern.envelope default null,
+    new_user_id uuid default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -13,6 +14,7 @@ declare
     v_audience text;
     v_email text;
     v_user auth.users;
+    v_delivery json;
 begin
     if v_refused is not null then
         return v_refused;
@@ -27,20 +29,22 @@ begin
         end if;
         perform postern._check_mail(v_settings, v_email);
 
-        v_user := postern._account_to_confirm(v_settings, v_audience, v_email, '', admin_invite_user.data);
+        v_user := postern._account_to_confirm(
+            v_settings, v_audience, v_email, '', admin_invite_user.data, admin_invite_user.new_user_id);
+        v_delivery := postern._send_mail(v_settings, 'invite', 'invite', v_user.email, v_user.id, envelope,
+            v_settings.mailer_otp_exp, (admin_invite_user.caller).request_id);
         perform postern._set_one_time_token(
             v_user.id, 'confirmation_token', lower(v_user.email), envelope, is_invitation => true);
-        perform postern._send_mail('invite', 'invite', v_user.email, v_user.id, envelope, v_settings.mailer_otp_exp,
-            (admin_invite_user.caller).request_id);
         perform postern._audit_invitation(admin_invite_user.caller, v_user);
-        return json_build_object('v', v_settings.version, 'body', postern._user_json(v_user.id));
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', postern._user_json(v_user.id),
+            'user_id', case when v_settings.hook_after_user_created_enabled then v_user.id end);
     {{ template "handler" "Database error saving new user" }}
     end;
 end
 $$;
 
-comment on function postern.admin_invite_user(postern.caller, text, jsonb, postern.envelope) is
-'Mails an invitation on behalf of an administrator: to a new account without a password, or once more to one that has not confirmed its address (contract admin.md 9). data is the metadata of a new account.
+comment on function postern.admin_invite_user(postern.caller, text, jsonb, postern.envelope, uuid) is
+'Mails an invitation on behalf of an administrator: to a new account without a password, or once more to one that has not confirmed its address (contract admin.md 9). data is the metadata of a new account, new_user_id its id if postern.prepare_user chose one.
 Called by: POST /invite.
 Refuses: what _check_admin refuses (403); validation_failed, email_address_not_authorized (400); email_exists (422); over_email_send_rate_limit (429); errors of users'' triggers.';
 
@@ -52,7 +56,8 @@ create or replace function postern.admin_generate_link(
     password_hash text default null,
     password_problem json default null,
     data jsonb default null,
-    envelope postern.envelope default null)
+    envelope postern.envelope default null,
+    new_user_id uuid default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -63,6 +68,7 @@ declare
     v_audience text;
     v_email text;
     v_user auth.users;
+    v_is_new boolean;
     v_type text := coalesce(admin_generate_link.type, '');
 begin
     if v_refused is not null then
@@ -74,6 +80,7 @@ begin
     begin
         v_email := postern._email(admin_generate_link.email);
         v_user := postern._find_user(v_email, null, v_audience);
+        v_is_new := v_user.id is null;
         if v_type not in ('signup', 'invite', 'magiclink', 'recovery', 'email_change_current', 'email_change_new') then
             perform postern._refuse(400, 'validation_failed', 'Invalid email action link type requested: ' || v_type);
         elsif v_user.id is null and v_type in ('recovery', 'email_change_current', 'email_change_new') then
@@ -91,7 +98,7 @@ begin
             v_user := postern._account_to_confirm(
                 v_settings, v_audience, v_email,
                 case when admin_generate_link.type = 'signup' then coalesce(password_hash, '') else '' end,
-                admin_generate_link.data, merges_data => v_type = 'signup');
+                admin_generate_link.data, admin_generate_link.new_user_id, merges_data => v_type = 'signup');
             perform postern._set_one_time_token(
                 v_user.id, 'confirmation_token', lower(v_user.email), envelope, is_invitation => v_type = 'invite');
             if v_type = 'invite' then
@@ -106,14 +113,15 @@ begin
                 replace(v_type, 'email_change_', 'email_change_token_')::auth.one_time_token_type, envelope);
         end if;
         return json_build_object('v', v_settings.version, 'body',
-            postern._user_json(v_user.id)::jsonb || jsonb_build_object('verification_type', v_type));
+            postern._user_json(v_user.id)::jsonb || jsonb_build_object('verification_type', v_type),
+            'user_id', case when v_is_new and v_settings.hook_after_user_created_enabled then v_user.id end);
     {{ template "handler" "Database error saving new user" }}
     end;
 end
 $$;
 
-comment on function postern.admin_generate_link(postern.caller, text, text, text, text, json, jsonb, postern.envelope) is
-'Stores the code and link that a mail would carry, for an administrator who delivers them; nothing is mailed and no limit counts (contract admin.md 10). Types: signup, invite, magiclink, recovery, email_change_current, email_change_new; a magiclink for a new address creates the account and is a signup. password_problem: what the gateway found wrong with the plain password. Answers the user object and verification_type.
+comment on function postern.admin_generate_link(postern.caller, text, text, text, text, json, jsonb, postern.envelope, uuid) is
+'Stores the code and link that a mail would carry, for an administrator who delivers them; nothing is mailed and no limit counts (contract admin.md 10). Types: signup, invite, magiclink, recovery, email_change_current, email_change_new; a magiclink for a new address creates the account and is a signup. password_problem: what the gateway found wrong with the plain password; new_user_id: the id of a new account, if postern.prepare_user chose one. Answers the user object and verification_type.
 Called by: POST /admin/generate_link.
 Refuses: what _check_admin refuses (403); validation_failed (400); user_not_found (404); email_exists, weak_password (422); errors of users'' triggers.';
 
@@ -123,6 +131,7 @@ create or replace function postern._account_to_confirm(
     email text,
     encrypted_password text,
     data jsonb,
+    new_user_id uuid,
     merges_data boolean default false)
 returns auth.users
 language plpgsql
@@ -133,7 +142,8 @@ declare
     v_user auth.users;
 begin
     if v_is_new then
-        v_id := gen_random_uuid();
+        perform postern._check_prepared(settings, new_user_id);
+        v_id := coalesce(new_user_id, gen_random_uuid());
         begin
             perform postern._create_account(
                 v_id, audience, trim(settings.jwt_default_group_name), email, null, encrypted_password, data);
@@ -160,10 +170,10 @@ begin
 end
 $$;
 
-comment on function postern._account_to_confirm(auth.settings, text, text, text, jsonb, boolean) is
-'The account with an address that is still to be confirmed, locked; when there is none a new one, with data as its metadata. merges_data: data goes into the metadata of a known account too.
+comment on function postern._account_to_confirm(auth.settings, text, text, text, jsonb, uuid, boolean) is
+'The account with an address that is still to be confirmed, locked; when there is none a new one, with data as its metadata and the id that postern.prepare_user chose. merges_data: data goes into the metadata of a known account too.
 Called by: postern.admin_invite_user, postern.admin_generate_link.
-Refuses: email_exists (422) - the address is confirmed; errors of users'' triggers reach the caller.';
+Refuses: email_exists (422) - the address is confirmed; unexpected_failure (503) - nobody asked the before_user_created hook; errors of users'' triggers reach the caller.';
 
 create or replace function postern._link_email_change(
     settings auth.settings,

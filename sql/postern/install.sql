@@ -31,6 +31,7 @@ set local client_min_messages = warning;
 {{ template "postern/hook_runs.sql" . }}
 {{ template "postern/cleanup.sql" . }}
 {{ template "postern/outbox.sql" . }}
+{{ template "postern/deliveries.sql" . }}
 {{ template "postern/mail_requests.sql" . }}
 {{ template "postern/user_hooks.sql" . }}
 {{ template "postern/phone.sql" . }}

@@ -7,11 +7,12 @@ create or replace function postern._mail_recovery(
     challenge_method text,
     envelope postern.envelope,
     request_id text)
-returns void
+returns json
 language plpgsql
 as $$
 declare
     v_sent_at timestamptz;
+    v_delivery json;
 begin
     perform postern._check_frequency(known.recovery_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
     perform postern._check_mail(settings, known.email);
@@ -20,14 +21,16 @@ begin
     perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
 
     perform postern._start_flow(known.id, challenge, challenge_method, link_type, link_type);
+    v_delivery := postern._send_mail(
+        settings, kind, link_type, known.email, known.id, envelope, settings.mailer_otp_exp, request_id);
     perform postern._set_one_time_token(known.id, 'recovery_token', lower(known.email), envelope);
-    perform postern._send_mail(kind, link_type, known.email, known.id, envelope, settings.mailer_otp_exp, request_id);
     perform postern._audit_user('user_recovery_requested', 'user', known.id);
+    return v_delivery;
 end
 $$;
 
 comment on function postern._mail_recovery(auth.settings, auth.users, text, text, text, text, postern.envelope, text) is
-'Mails a user a code and link of the kind recovery or magic_link.
+'Mails a user a code and link of the kind recovery or magic_link. Returns what postern._send_mail returns.
 Called by: postern.request_recovery, postern.request_magic_link.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
 
@@ -40,11 +43,12 @@ create or replace function postern._mail_confirmation(
     request_id text,
     flow_name text default 'email',
     is_reserved boolean default false)
-returns void
+returns json
 language plpgsql
 as $$
 declare
     v_sent_at timestamptz;
+    v_delivery json;
 begin
     perform postern._check_frequency(known.confirmation_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
     perform postern._check_mail(settings, known.email, is_reserved);
@@ -52,14 +56,16 @@ begin
     perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
 
     perform postern._start_flow(known.id, challenge, challenge_method, flow_name, 'email/signup');
+    v_delivery := postern._send_mail(
+        settings, 'confirmation', 'signup', known.email, known.id, envelope, settings.mailer_otp_exp, request_id);
     perform postern._set_one_time_token(known.id, 'confirmation_token', lower(known.email), envelope);
-    perform postern._send_mail('confirmation', 'signup', known.email, known.id, envelope, settings.mailer_otp_exp, request_id);
     perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', 'email'));
+    return v_delivery;
 end
 $$;
 
 comment on function postern._mail_confirmation(auth.settings, auth.users, text, text, postern.envelope, text, text, boolean) is
-'Mails a user the code and link that confirm the address. is_reserved: its place in the quota is taken.
+'Mails a user the code and link that confirm the address. is_reserved: its place in the quota is taken. Returns what postern._send_mail returns.
 Called by: postern.sign_up, postern.request_magic_link, postern.resend.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
 
@@ -76,6 +82,7 @@ as $$
 declare
     v_settings auth.settings;
     v_user auth.users;
+    v_delivery json;
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
@@ -98,11 +105,11 @@ begin
             postern._email(request_recovery.email), null,
             coalesce(nullif((request_recovery.caller).audience, ''), v_settings.jwt_aud));
         if v_user.id is not null then
-            perform postern._mail_recovery(
+            v_delivery := postern._mail_recovery(
                 v_settings, v_user, 'recovery', 'recovery', code_challenge, code_challenge_method, envelope,
                 (request_recovery.caller).request_id);
         end if;
-        return json_build_object('v', v_settings.version, 'body', json_build_object());
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object());
     {{ template "handler" "Error sending recovery email" }}
     end;
 end
@@ -134,6 +141,7 @@ declare
     v_email text;
     v_is_new boolean := false;
     v_is_reserved boolean := false;
+    v_delivery json;
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
@@ -177,15 +185,15 @@ begin
         end if;
 
         if v_user.email_confirmed_at is null and not v_settings.mailer_autoconfirm then
-            perform postern._mail_confirmation(
+            v_delivery := postern._mail_confirmation(
                 v_settings, v_user, code_challenge, code_challenge_method, envelope, (request_magic_link.caller).request_id,
                 is_reserved => v_is_reserved);
         else
-            perform postern._mail_recovery(
+            v_delivery := postern._mail_recovery(
                 v_settings, v_user, 'magic_link', 'magiclink', code_challenge, code_challenge_method, envelope,
                 (request_magic_link.caller).request_id);
         end if;
-        return json_build_object('v', v_settings.version, 'body', json_build_object(),
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object(),
             'user_id', case when v_is_new and v_settings.hook_after_user_created_enabled then v_user.id end);
     {{ template "handler" "Error sending magic link email" }}
     end;
@@ -324,10 +332,10 @@ begin
             coalesce(nullif((resend.caller).audience, ''), v_settings.jwt_aud));
         if v_user.id is not null then
             if resend.type = 'signup' and v_user.email_confirmed_at is null then
-                perform postern._mail_confirmation(
+                v_delivery := postern._mail_confirmation(
                     v_settings, v_user, code_challenge, code_challenge_method, envelope, (resend.caller).request_id, 'email/signup');
             elsif resend.type = 'email_change' and v_user.email_change <> '' then
-                perform postern._mail_email_change(
+                v_delivery := postern._mail_email_change(
                     v_settings, v_user, v_user.email_change, code_challenge, code_challenge_method, envelope, second_envelope,
                     (resend.caller).request_id);
             elsif resend.type = 'sms' and v_user.phone_confirmed_at is null then
@@ -362,13 +370,14 @@ create or replace function postern._mail_email_change(
     second_envelope postern.envelope,
     request_id text,
     is_reserved boolean default false)
-returns void
+returns json
 language plpgsql
 as $$
 declare
     v_secure boolean := settings.mailer_secure_email_change_enabled and coalesce(known.email, '') <> '';
     v_more jsonb := jsonb_build_object('new_email', new_email);
     v_sent_at timestamptz;
+    v_delivery json;
 begin
     perform postern._check_frequency(known.email_change_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
     perform postern._check_mail(settings, new_email, is_reserved);
@@ -378,24 +387,31 @@ begin
     select u.email_change_sent_at into v_sent_at from auth.users u where u.id = known.id for no key update;
     perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
 
+    if settings.hook_send_email_enabled then
+        -- One call tells the hook of both halves.
+        v_more := v_more || jsonb_build_object('before', postern._pending_codes(known.id), 'is_secure', v_secure);
+    end if;
     update auth.users u
     set email_change = new_email, email_change_confirm_status = 0, email_change_token_current = ''
     where u.id = known.id;
     perform postern._start_flow(known.id, challenge, challenge_method, 'email_change', 'email_change');
+    v_delivery := postern._send_mail(settings, 'email_change', 'email_change', new_email, known.id, envelope,
+        settings.mailer_otp_exp, request_id, v_more || jsonb_build_object('sending_to', new_email));
     perform postern._set_one_time_token(known.id, 'email_change_token_new', lower(new_email), envelope);
-    perform postern._send_mail('email_change', 'email_change', new_email, known.id, envelope, settings.mailer_otp_exp,
-        request_id, v_more || jsonb_build_object('sending_to', new_email));
     if v_secure then
+        if not settings.hook_send_email_enabled then
+            perform postern._send_mail(settings, 'email_change', 'email_change', known.email, known.id, second_envelope,
+                settings.mailer_otp_exp, request_id, v_more || jsonb_build_object('sending_to', known.email));
+        end if;
         perform postern._set_one_time_token(known.id, 'email_change_token_current', lower(known.email), second_envelope);
-        perform postern._send_mail('email_change', 'email_change', known.email, known.id, second_envelope,
-            settings.mailer_otp_exp, request_id, v_more || jsonb_build_object('sending_to', known.email));
     end if;
+    return v_delivery;
 end
 $$;
 
 comment on function postern._mail_email_change(auth.settings, auth.users, text, text, text, postern.envelope, postern.envelope, text, boolean) is
-'Notes a pending address and mails its codes: to the new address, and to the present one where both have to confirm (contract core.md 6.5). is_reserved: their place in the quota is taken.
-Called by: postern.update_user, postern.resend.
+'Notes a pending address and mails its codes: to the new address, and to the present one where both have to confirm (contract core.md 6.5). A hook is told of both at once, from the first envelope. is_reserved: their place in the quota is taken. Returns what postern._send_mail returns.
+Called by: postern._change_email, postern.resend.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
 
 create or replace function postern.reauthenticate(
@@ -440,11 +456,11 @@ begin
         select u.* into strict v_user from auth.users u where u.id = v_user.id for no key update;
         perform postern._check_frequency(
             v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');
+        v_delivery := postern._send_mail(v_settings, 'reauthentication', '', v_user.email, v_user.id, envelope,
+            v_settings.mailer_otp_exp, (reauthenticate.caller).request_id);
         perform postern._set_one_time_token(v_user.id, 'reauthentication_token', lower(v_user.email), envelope);
-        perform postern._send_mail('reauthentication', '', v_user.email, v_user.id, envelope, v_settings.mailer_otp_exp,
-            (reauthenticate.caller).request_id);
         perform postern._audit_user('user_reauthenticate_requested', 'user', v_user.id);
-        return json_build_object('v', v_settings.version, 'body', json_build_object());
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object());
     {{ template "handler" "Error sending reauthentication email" }}
     end;
 end

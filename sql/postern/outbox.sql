@@ -75,6 +75,7 @@ Called by: functions that mail or text.
 Refuses: never.';
 
 create or replace function postern._send_mail(
+    settings auth.settings,
     kind text,
     link_type text,
     recipient text,
@@ -83,14 +84,21 @@ create or replace function postern._send_mail(
     expires_in integer,
     request_id text,
     more jsonb default '{}')
-returns void
+returns json
 language plpgsql
 as $$
+declare
+    -- A hook's answer is the client's to see. What only informs has no code, and waits for a worker.
+    v_hook text := postern._sending_hook(settings, 'email');
+    v_is_leased boolean := v_hook is not null and (envelope).code_hmac is not null;
+    v_row auth.outbox;
 begin
     if (envelope).outbox_id is null then
-        return;
+        return null;
     end if;
-    insert into auth.outbox (id, channel, kind, recipient, user_id, payload, sealed, expires_at, request_id)
+    -- Leased to the gateway that asked: it makes the first attempt before it answers. If it dies, another one sends.
+    insert into auth.outbox as o (
+        id, channel, kind, recipient, user_id, payload, sealed, attempts, leased_by, next_attempt_at, expires_at, request_id)
     select
         (envelope).outbox_id, 'email', _send_mail.kind, _send_mail.recipient, u.id,
         jsonb_build_object(
@@ -99,15 +107,21 @@ begin
             'redirect_to', (envelope).redirect_to,
             'languages', concat_ws(',', u.raw_user_meta_data ->> 'locale', (envelope).languages),
             'link_host', (envelope).link_host,
-            'data', case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end) || more,
-        (envelope).sealed, now() + make_interval(secs => expires_in), _send_mail.request_id
+            'data', case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end)
+            || case when v_is_leased then jsonb_build_object('before', postern._pending_codes(u.id)) else '{}' end || more,
+        (envelope).sealed, case when v_is_leased then 1 else 0 end,
+        case when v_is_leased then (envelope).outbox_id::text end,
+        case when v_is_leased then now() + interval '60 seconds' else now() end,
+        now() + make_interval(secs => expires_in), _send_mail.request_id
     from auth.users u
-    where u.id = owner_id;
+    where u.id = owner_id
+    returning o.* into v_row;
+    return case when v_is_leased then postern._delivery(v_row, v_hook) end;
 end
 $$;
 
-comment on function postern._send_mail(text, text, text, uuid, postern.envelope, integer, text, jsonb) is
-'Queues a mail in the transaction that it announces (DESIGN 9). more holds what only some templates show.
+comment on function postern._send_mail(auth.settings, text, text, text, uuid, postern.envelope, integer, text, jsonb) is
+'Queues a mail in the transaction that it announces (DESIGN 9), before its code is stored: a hook is told of the account as it was, and what was pending can be restored. more holds what only some templates show. Returns what the gateway needs for the first attempt, null when a worker sends the mail.
 Called by: every function that mails.
 Refuses: never.';
 
@@ -143,7 +157,8 @@ begin
         perform from auth.rate_limits l where l.limiter = 'emails' and l.key = '' for update skip locked;
         v_is_taken := not found and exists (select from auth.rate_limits l where l.limiter = 'emails' and l.key = '');
         perform postern._check_mail(v_settings, recipient, v_is_taken);
-        perform postern._send_mail(kind, '', recipient, owner_id, postern.envelope(outbox_id => gen_random_uuid(), languages => languages),
+        perform postern._send_mail(v_settings, kind, '', recipient, owner_id,
+            postern.envelope(outbox_id => gen_random_uuid(), languages => languages),
             604800, request_id, more);
     exception when others then
         get stacked diagnostics v_code = pg_exception_detail;
@@ -163,8 +178,14 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_settings auth.settings;
+    v_mail_hook text;
+    v_text_hook text;
     v_rows json;
 begin
+    select * into strict v_settings from auth.settings;
+    v_mail_hook := postern._sending_hook(v_settings, 'email');
+    v_text_hook := postern._sending_hook(v_settings, 'sms');
     -- What nobody needs any more is not sent late.
     update auth.outbox o
     set state = 'expired', sealed = null
@@ -185,9 +206,11 @@ begin
             order by d.next_attempt_at
             limit row_limit
             for update skip locked)
-        returning o.id, o.channel, o.kind, o.recipient, o.user_id, o.payload, encode(o.sealed, 'base64') as sealed, o.attempts)
-    select coalesce(json_agg(c), '[]') into v_rows from claimed c;
-    return json_build_object('v', (select g.version from auth.settings g), 'body', v_rows);
+        returning o)
+    select coalesce(json_agg(postern._delivery(c.o, case (c.o).channel when 'email' then v_mail_hook else v_text_hook end)), '[]')
+    into v_rows
+    from claimed c;
+    return json_build_object('v', v_settings.version, 'body', v_rows);
 end
 $$;
 
@@ -214,6 +237,7 @@ begin
         sent_at = case when outcome = 'sent' then now() end,
         attempts = case when outcome in ('resting', 'released') then o.attempts - 1 else o.attempts end,
         sealed = case when outcome in ('resting', 'released') or outcome = 'retry' and o.attempts < 12 then o.sealed end,
+        payload = o.payload - 'before',
         leased_by = null,
         last_reply = case when outcome = 'released' then o.last_reply else left(reply, 1000) end,
         -- 5 s, 10 s, 20 s … at most an hour, each with up to a fifth more, so that a relay that comes back is not rushed.

@@ -21,7 +21,7 @@ create or replace function postern._text_code(
     channel text,
     envelope postern.envelope,
     request_id text,
-    is_new boolean default false,
+    before jsonb default null,
     is_reserved boolean default false)
 returns json
 language plpgsql
@@ -30,16 +30,16 @@ declare
     v_kind text := case purpose
         when 'phone_change_token' then 'phone_change' when 'reauthentication_token' then 'reauthentication'
         else 'confirmation' end;
-    v_sent_at timestamptz := postern._sent_at(known, purpose);
     v_retry integer;
-    v_user json;
+    v_row auth.outbox;
+    v_delivery json;
 begin
-    perform postern._check_frequency(v_sent_at, settings.sms_max_frequency, 'over_sms_send_rate_limit');
+    perform postern._check_frequency(postern._sent_at(known, purpose), settings.sms_max_frequency, 'over_sms_send_rate_limit');
     if (envelope).outbox_id is null then
         return null; -- the gateway of the previous release, which texts nothing
     elsif postern._test_code(settings, phone) is not null then
         perform postern._set_one_time_token(known.id, purpose, phone, envelope);
-        return json_build_object('kind', v_kind, 'is_test', true);
+        return json_build_object('is_test', true);
     end if;
     if not settings.sms_autoconfirm and not is_reserved then
         v_retry := postern._take_quota('sms', settings.rate_limit_sms_sent);
@@ -48,24 +48,24 @@ begin
         end if;
     end if;
 
-    v_user := postern._user_json(known.id);
-    perform postern._set_one_time_token(known.id, purpose, phone, envelope);
     -- Leased to the gateway that asked: it makes the first attempt before it answers. If it dies, another one sends.
-    insert into auth.outbox (
+    insert into auth.outbox as o (
         id, channel, kind, recipient, user_id, payload, sealed, attempts, leased_by, next_attempt_at, expires_at, request_id)
     values (
         (envelope).outbox_id, 'sms', v_kind, phone, known.id,
-        jsonb_build_object('purpose', purpose, 'channel', channel, 'sent_before', v_sent_at, 'is_new', is_new),
+        jsonb_build_object('channel', channel, 'before', coalesce(before, postern._pending_codes(known.id))),
         (envelope).sealed, 1, (envelope).outbox_id::text, now() + interval '60 seconds',
-        now() + make_interval(secs => settings.sms_otp_exp), _text_code.request_id);
-    return json_build_object(
-        'kind', v_kind, 'is_test', false, 'outbox_id', (envelope).outbox_id, 'phone', phone, 'channel', channel,
-        'user', v_user);
+        now() + make_interval(secs => settings.sms_otp_exp), _text_code.request_id)
+    returning o.* into v_row;
+    -- A hook is told of the account as it was before the code.
+    v_delivery := postern._delivery(v_row, postern._sending_hook(settings, 'sms'));
+    perform postern._set_one_time_token(known.id, purpose, phone, envelope);
+    return v_delivery;
 end
 $$;
 
-comment on function postern._text_code(auth.settings, auth.users, auth.one_time_token_type, text, text, postern.envelope, text, boolean, boolean) is
-'Stores a code for a number and queues its SMS, leased to the gateway that asked; nothing is sent to numbers with a fixed code (contract mfa-hooks.md 4.1). is_reserved: its place in the quota is taken. Returns what the gateway needs for the first attempt.
+comment on function postern._text_code(auth.settings, auth.users, auth.one_time_token_type, text, text, postern.envelope, text, jsonb, boolean) is
+'Stores a code for a number and queues its SMS, leased to the gateway that asked; nothing is sent to numbers with a fixed code (contract mfa-hooks.md 4.1). before is what postern._pending_codes said, where the caller has changed it meanwhile. is_reserved: its place in the quota is taken. Returns what the gateway needs for the first attempt.
 Called by: every function that texts.
 Refuses: over_sms_send_rate_limit (429).';
 
@@ -81,45 +81,6 @@ comment on function postern._test_code(auth.settings, text) is
 'The fixed code of a test number, null for others (contract mfa-hooks.md 4.5).
 Called by: postern._text_code, verification.
 Refuses: never.';
-
-create or replace function postern.take_back_sms(outbox_id uuid)
-returns json
-language plpgsql security definer
-set search_path = auth, pg_temp
-as $$
-declare
-    v_row auth.outbox;
-begin
-    delete from auth.outbox o
-    where o.id = take_back_sms.outbox_id and o.leased_by = take_back_sms.outbox_id::text and o.state = 'queued'
-    returning o.* into v_row;
-    if found then
-        delete from auth.users u
-        where u.id = v_row.user_id and (v_row.payload ->> 'is_new')::boolean and u.confirmed_at is null
-            and not exists (select from auth.sessions s where s.user_id = u.id);
-        update auth.users u
-        set confirmation_token = case v_row.kind when 'confirmation' then '' else u.confirmation_token end,
-            confirmation_sent_at = case v_row.kind
-                when 'confirmation' then (v_row.payload ->> 'sent_before')::timestamptz else u.confirmation_sent_at end,
-            phone_change = case v_row.kind when 'phone_change' then '' else u.phone_change end,
-            phone_change_token = case v_row.kind when 'phone_change' then '' else u.phone_change_token end,
-            phone_change_sent_at = case v_row.kind
-                when 'phone_change' then (v_row.payload ->> 'sent_before')::timestamptz else u.phone_change_sent_at end,
-            reauthentication_token = case v_row.kind when 'reauthentication' then '' else u.reauthentication_token end,
-            reauthentication_sent_at = case v_row.kind
-                when 'reauthentication' then (v_row.payload ->> 'sent_before')::timestamptz else u.reauthentication_sent_at end
-        where u.id = v_row.user_id;
-        delete from auth.one_time_tokens t
-        where t.user_id = v_row.user_id and t.token_type = (v_row.payload ->> 'purpose')::auth.one_time_token_type;
-    end if;
-    return json_build_object('v', (select g.version from auth.settings g));
-end
-$$;
-
-comment on function postern.take_back_sms(uuid) is
-'Undoes what a request wrote whose SMS was refused: the code, the time it was sent, and the account if the request made it (DESIGN 9).
-Called by: the gateway, when provider or hook refuse its first attempt.
-Refuses: never; a row that somebody else has claimed meanwhile is left alone.';
 
 create or replace function postern.request_sms(
     phone text,
@@ -164,7 +125,7 @@ begin
             perform postern._refuse(400, 'phone_provider_disabled', 'Unsupported phone provider');
         end if;
         v_phone := postern._phone(request_sms.phone);
-        perform postern._check_channel(channel);
+        perform postern._check_channel(v_settings, channel);
 
         v_was_confirmed := v_user.phone_confirmed_at is not null;
         if v_user.id is null then
@@ -181,7 +142,7 @@ begin
 
         v_delivery := postern._text_code(
             v_settings, v_user, 'confirmation_token', v_phone, coalesce(nullif(channel, ''), 'sms'), envelope,
-            (request_sms.caller).request_id, v_is_new and not v_settings.sms_autoconfirm, v_is_reserved);
+            (request_sms.caller).request_id, is_reserved => v_is_reserved);
         if v_was_confirmed then
             perform postern._audit_user('user_recovery_requested', 'user', v_user.id,
                 json_build_object('channel', coalesce(nullif(channel, ''), 'sms')));

@@ -2,7 +2,8 @@ create or replace function postern.prepare_user(
     email text default null,
     phone text default null,
     data jsonb default null,
-    caller postern.caller default null)
+    caller postern.caller default null,
+    is_invited boolean default false)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -17,6 +18,12 @@ declare
     v_user json;
     v_refused json;
 begin
+    if is_invited then
+        v_refused := postern._check_admin(prepare_user.caller);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
     select * into strict v_settings from auth.settings;
     v_audience := coalesce(nullif((prepare_user.caller).audience, ''), v_settings.jwt_aud);
 
@@ -24,13 +31,13 @@ begin
         v_provider := case
             when coalesce(prepare_user.email, '') <> '' then 'email' when coalesce(prepare_user.phone, '') <> '' then 'phone' end;
         -- What will be refused anyway, or is no new account, is not asked about.
-        if v_settings.disable_signup
+        if not is_invited and (v_settings.disable_signup
             or v_provider is null and not v_settings.external_anonymous_users_enabled
             or v_provider = 'email' and (not v_settings.external_email_enabled or coalesce(prepare_user.phone, '') <> '')
-            or v_provider = 'phone' and not v_settings.external_phone_enabled
+            or v_provider = 'phone' and not v_settings.external_phone_enabled)
         then
             return json_build_object('v', v_settings.version);
-        elsif v_provider = 'email' then
+        elsif v_provider = 'email' or is_invited then
             v_email := postern._email(prepare_user.email);
         elsif v_provider = 'phone' then
             v_phone := postern._phone(prepare_user.phone);
@@ -61,10 +68,10 @@ begin
 end
 $$;
 
-comment on function postern.prepare_user(text, text, jsonb, postern.caller) is
-'Chooses the id of the account that a request would create, and asks the before_user_created hook about it where that is a database function; what it wrote stays. Where it is behind HTTP, the answer says whom to ask (uri) and about what (user). No id when the request would create no account (contract mfa-hooks.md 3.6).
+comment on function postern.prepare_user(text, text, jsonb, postern.caller, boolean) is
+'Chooses the id of the account that a request would create, and asks the before_user_created hook about it where that is a database function; what it wrote stays. Where it is behind HTTP, the answer says whom to ask (uri) and about what (user). No id when the request would create no account (contract mfa-hooks.md 3.6). is_invited: an administrator has it created, whether or not people may sign up.
 Called by: the gateway where the hook is enabled, before the statement that creates the account.
-Refuses: validation_failed, email_address_invalid (400) - an address or number that is none, or not to be used; what the hook refuses.';
+Refuses: what _check_admin refuses (403) - is_invited; validation_failed, email_address_invalid (400) - an address or number that is none, or not to be used; what the hook refuses.';
 
 create or replace function postern._check_prepared(settings auth.settings, new_user_id uuid)
 returns void

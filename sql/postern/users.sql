@@ -71,6 +71,7 @@ create or replace function postern.update_user(
     code_challenge_method text default null,
     envelope postern.envelope default null,
     second_envelope postern.envelope default null,
+    text_envelope postern.envelope default null,
     languages text default null)
 returns json
 language plpgsql security definer
@@ -86,6 +87,7 @@ declare
     v_mail_is_reserved boolean;
     v_text_is_reserved boolean;
     v_delivery json;
+    v_text_delivery json;
 begin
     select * into strict v_settings from auth.settings;
     if v_refused is null and (update_user.caller).limiter_key is not null then
@@ -107,7 +109,7 @@ begin
         end if;
         if coalesce(update_user.phone, '') <> '' then
             v_phone := postern._phone(update_user.phone);
-            perform postern._check_channel(channel);
+            perform postern._check_channel(v_settings, channel);
         end if;
         if password_problem is not null then
             perform postern._refuse(
@@ -163,25 +165,26 @@ begin
         end if;
         if v_email is not null then
             perform postern._check_code_challenge(code_challenge, code_challenge_method);
-            perform postern._change_email(v_settings, v_user, v_email, code_challenge, code_challenge_method, envelope,
+            v_delivery := postern._change_email(v_settings, v_user, v_email, code_challenge, code_challenge_method, envelope,
                 second_envelope, (update_user.caller).request_id, v_mail_is_reserved);
         end if;
         if v_phone is not null then
-            v_delivery := postern._change_phone(
-                v_settings, v_user, v_phone, coalesce(nullif(channel, ''), 'sms'), envelope, (update_user.caller).request_id,
+            v_text_delivery := postern._change_phone(
+                v_settings, v_user, v_phone, coalesce(nullif(channel, ''), 'sms'), text_envelope, (update_user.caller).request_id,
                 languages, v_text_is_reserved);
         end if;
 
         perform postern._audit_user('user_modified', 'user', v_user.id);
-        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', case when v_user.confirmed_at is null
+        return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'text_delivery', v_text_delivery,
+            'body', case when v_user.confirmed_at is null
             then postern._user_json_as(v_user.id, 'confirmed') else postern._user_json(v_user.id) end);
     {{ template "handler" "Error updating user" }}
     end;
 end
 $$;
 
-comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope, text) is
-'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with. languages: Accept-Language of the request.
+comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope, postern.envelope, text) is
+'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with. envelope and second_envelope are for a new address (the new and the present one), text_envelope for a new number. languages: Accept-Language of the request.
 Called by: PUT /user.
 Refuses: user_not_found, session_not_found, user_banned (403); over_request_rate_limit (429) - client, or guesses at the code; validation_failed, email_address_invalid, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
 
@@ -349,7 +352,7 @@ create or replace function postern._change_email(
     second_envelope postern.envelope,
     request_id text,
     is_reserved boolean)
-returns void
+returns json
 language plpgsql
 as $$
 begin
@@ -360,15 +363,15 @@ begin
         where u.id = known.id;
         perform postern._set_identity(known.id, 'email', jsonb_build_object(
             'email', new_email, 'email_verified', true, 'phone_verified', false));
-    else
-        perform postern._mail_email_change(
-            settings, known, new_email, challenge, challenge_method, envelope, second_envelope, request_id, is_reserved);
+        return null;
     end if;
+    return postern._mail_email_change(
+        settings, known, new_email, challenge, challenge_method, envelope, second_envelope, request_id, is_reserved);
 end
 $$;
 
 comment on function postern._change_email(auth.settings, auth.users, text, text, text, postern.envelope, postern.envelope, text, boolean) is
-'Applies a new address at once for an anonymous user where addresses need no confirmation, else mails what confirms it (contract core.md 6.5).
+'Applies a new address at once for an anonymous user where addresses need no confirmation, else mails what confirms it (contract core.md 6.5). Returns what the gateway needs for the first attempt.
 Called by: postern.update_user.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400); a unique violation reaches the caller.';
 
@@ -384,6 +387,8 @@ create or replace function postern._change_phone(
 returns json
 language plpgsql
 as $$
+declare
+    v_before jsonb;
 begin
     if settings.sms_autoconfirm then
         update auth.users u
@@ -395,10 +400,11 @@ begin
         perform postern._notify_phone_change(known, new_phone, request_id, languages);
         return null;
     end if;
+    v_before := postern._pending_codes(known.id);
     update auth.users u
     set phone_change = new_phone, phone_change_token = '', updated_at = now()
     where u.id = known.id;
-    return postern._text_code(settings, known, 'phone_change_token', new_phone, channel, envelope, request_id,
+    return postern._text_code(settings, known, 'phone_change_token', new_phone, channel, envelope, request_id, v_before,
         is_reserved => is_reserved);
 end
 $$;

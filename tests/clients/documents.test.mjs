@@ -57,6 +57,22 @@ describe('docs/policies.md', () => {
   })
 })
 
+describe('docs/hooks.md', () => {
+  let gate
+  before(async () => {
+    gate = await start({ GOTRUE_MAILER_AUTOCONFIRM: 'false' })
+  })
+  after(() => gate?.stop())
+
+  it('has a function send mails, whose codes sign in', async () => {
+    await keeps(new Reader(place.path, { DATABASE_URL: gate.databaseURL }), await blocks('docs/hooks.md'))
+    const email = 'ada@example.com'
+    ok(await gate.client().auth.signInWithOtp({ email }))
+    const token = await gate.sql(`select code from app.mails where recipient = '${email}' and kind = 'signup'`)
+    assert.ok(ok(await gate.client().auth.verifyOtp({ email, token, type: 'signup' })).session)
+  })
+})
+
 describe('docs/operations.md', () => {
   it('does what it says', async () => {
     const database = await emptyDatabase()

@@ -270,7 +270,7 @@ func TestOrphanedSMSAreNotMailed(t *testing.T) {
 	s.exec(`insert into auth.outbox (id, channel, kind, recipient, payload, expires_at)
 		values (gen_random_uuid(), 'sms', 'confirmation', '491511', '{"channel": "sms"}', now() + interval '1 hour')`)
 	s.drained()
-	if got := s.one(`select state || ' ' || last_reply from auth.outbox`); !strings.HasPrefix(got, "dead the gateway that was to send it") || r.attempts() != 0 {
+	if got := s.one(`select state || ' ' || last_reply from auth.outbox`); !strings.HasPrefix(got, "dead GOTRUE_SMS_PROVIDER is not set") || r.attempts() != 0 {
 		t.Errorf("%s, %d mails offered", got, r.attempts())
 	}
 }

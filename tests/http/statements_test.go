@@ -60,6 +60,48 @@ func TestStatementsPerRequest(t *testing.T) {
 	}
 }
 
+// One statement more where a hook behind HTTP is asked before, or told after, an account is created (DESIGN 4), none where one
+// sends; where a function sends, the code is handed to it in a statement of its own.
+func TestStatementsOfRequestsWithSendingHooks(t *testing.T) {
+	t.Parallel()
+	d, r := newHookDouble(t), startRelay(t)
+	created := d.on("before_user_created", "after_user_created")
+	for name, c := range map[string]struct {
+		env  []string
+		want map[string]int
+	}{
+		"relay":        {mailing(r), map[string]int{"otp": 1, "recovery": 1, "invitation": 1, "address": 1}},
+		"over HTTP":    {byHook(d, r), map[string]int{"otp": 1, "recovery": 1, "invitation": 1, "address": 1, "phone": 1}},
+		"new accounts": {byHook(d, r, created...), map[string]int{"otp": 3, "recovery": 1, "invitation": 3, "address": 1, "phone": 3}},
+		"functions":    {sendingFunctions(r), map[string]int{"otp": 5, "recovery": 5, "invitation": 5, "address": 5, "phone": 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, c.env...)
+			s.sendingFunction(``)
+			me := s.quickMember("me@example.com")
+			for name, c2 := range map[string]call{
+				"otp":        {Method: "POST", Path: "/otp", Body: `{"email": "new@example.com"}`},
+				"recovery":   {Method: "POST", Path: "/recover", Body: `{"email": "me@example.com"}`},
+				"invitation": {Method: "POST", Path: "/invite", Body: `{"email": "invited@example.com"}`, Bearer: s.serviceRole()},
+				"address":    {Method: "PUT", Path: "/user", Body: `{"email": "other@example.com"}`, Bearer: me.Access},
+				"phone":      {Method: "POST", Path: "/otp", Body: `{"phone": "4915"}`},
+			} {
+				want, asked := c.want[name]
+				if !asked {
+					continue
+				}
+				s := startOn(t, s.db, c.env...)
+				var a *answer
+				if got, texts := s.statements(func() { a = s.do(c2) }); got != want {
+					t.Errorf("%s: %d statements, want %d:\n%s", name, got, want, strings.Join(texts, "\n"))
+				}
+				a.want(200)
+			}
+		})
+	}
+}
+
 // What cannot succeed costs no statement at all.
 func TestRequestsThatNeverReachTheDatabase(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -9,13 +10,19 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
-// hookKey signs what hook doubles are sent.
+// hookKey signs what hook doubles are sent, and so does hookSigner: while secrets are rotated, both do.
 const hookKey = "a-key-for-hooks-of-32-characters"
+
+func hookSigner() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed([]byte("a-seed-for-hooks-of-32-character"))
+}
 
 // hookDouble receives hooks over HTTP. It keeps what it is told, by the name in the metadata, and checks who tells it.
 type hookDouble struct {
@@ -44,7 +51,8 @@ func (d *hookDouble) on(points ...string) []string {
 	for _, point := range points {
 		stem := "GOTRUE_HOOK_" + strings.ToUpper(point)
 		env = append(env, stem+"_ENABLED=true", stem+"_URI="+d.URL,
-			stem+"_SECRETS=v1,whsec_"+base64.StdEncoding.EncodeToString([]byte(hookKey)))
+			stem+"_SECRETS=v1,whsec_"+base64.StdEncoding.EncodeToString([]byte(hookKey))+
+				"|v1a,whpk_"+base64.StdEncoding.EncodeToString(hookSigner()[32:])+":whsk_"+base64.StdEncoding.EncodeToString(hookSigner()))
 	}
 	return env
 }
@@ -54,10 +62,20 @@ func (d *hookDouble) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	signed := []byte(r.Header.Get("Webhook-Id") + "." + r.Header.Get("Webhook-Timestamp") + "." + string(raw))
 	mac := hmac.New(sha256.New, []byte(hookKey))
-	mac.Write([]byte(r.Header.Get("Webhook-Id") + "." + r.Header.Get("Webhook-Timestamp") + "." + string(raw)))
-	if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); r.Header.Get("Webhook-Signature") != want {
-		d.t.Errorf("signature %q, want %q", r.Header.Get("Webhook-Signature"), want)
+	mac.Write(signed)
+	want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)) +
+		", v1a," + base64.StdEncoding.EncodeToString(ed25519.Sign(hookSigner(), signed))
+	if got := r.Header.Get("Webhook-Signature"); got != want {
+		d.t.Errorf("signature %q, want %q", got, want)
+	}
+	sent, err := strconv.ParseInt(r.Header.Get("Webhook-Timestamp"), 10, 64)
+	if err != nil || time.Since(time.Unix(sent, 0)).Abs() > patience {
+		d.t.Errorf("signed at %q", r.Header.Get("Webhook-Timestamp"))
+	}
+	if r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
+		d.t.Errorf("%s with %q", r.Method, r.Header.Get("Content-Type"))
 	}
 	var event map[string]any
 	if err := json.Unmarshal(raw, &event); err != nil {

@@ -178,7 +178,7 @@ select is(pg_temp.refused(postern.reauthenticate(pg_temp.minted('n2'), pg_temp.m
 select pg_temp.run(format('update auth.users set email = null, phone = ''4915'' where id = %L', :'ada')) \g /dev/null
 select is(pg_temp.refused(postern.reauthenticate(pg_temp.minted('n2'), pg_temp.me(:'ada'))), '422 phone_not_confirmed: Please verify your phone first.', 'a number neither');
 select pg_temp.run(format('update auth.users set phone_confirmed_at = now() where id = %L', :'ada')) \g /dev/null
-select is(postern.reauthenticate(pg_temp.minted('n3'), pg_temp.me(:'ada')) #>> '{delivery,phone}', '4915', 'by SMS');
+select is(postern.reauthenticate(pg_temp.minted('n3'), pg_temp.me(:'ada')) #>> '{delivery,recipient}', '4915', 'by SMS');
 select pg_temp.run(format('update auth.users set phone = null where id = %L', :'ada')) \g /dev/null
 select is(pg_temp.refused(postern.reauthenticate(pg_temp.minted('n2'), pg_temp.me(:'ada'))),
     '400 validation_failed: Reauthentication requires the user to have an email or a phone number', 'neither');

@@ -24,7 +24,7 @@ begin
     return pg_temp.value(format('select %s from auth.users where id = %L', expression, id));
 end
 $$;
-create function pg_temp.taken_back(name text) returns text language sql as $$ select postern.take_back_sms(md5(name)::uuid) ->> 'error' $$;
+create function pg_temp.taken_back(name text) returns text language sql as $$ select postern.take_back(array[md5(name)::uuid]) ->> 'error' $$;
 set local session authorization postern_gateway;
 
 select pg_temp.set('external_phone_enabled = false') \g /dev/null
@@ -38,7 +38,7 @@ select is(pg_temp.refused(postern.request_sms('4911', code_challenge => 'x')),
     '400 validation_failed: PKCE flow requires code_challenge_method and code_challenge', 'half a challenge');
 
 -- A new number
-select is(pg_temp.asked('+4911', 'a1') -> 'delivery' ->> 'phone', '4911', 'an SMS is to be sent');
+select is(pg_temp.asked('+4911', 'a1') -> 'delivery' ->> 'recipient', '4911', 'an SMS is to be sent');
 select is(pg_temp.value('select concat_ws('' '', channel, kind, recipient, attempts, leased_by = id::text) from auth.outbox'), 'sms confirmation 4911 1 t',
     'by the gateway that asked: the row is leased to it');
 select is(pg_temp.taken_back('a1'), null, 'the provider refuses');
@@ -67,7 +67,7 @@ select pg_temp.run('update auth.users set banned_until = null') \g /dev/null
 select is(pg_temp.code('sms', '4911', 'b2'), 'session', 'in time');
 select is(postern.resend('sms', phone => '4911', envelope => pg_temp.minted('b3')) ->> 'delivery', null, 'nothing to confirm');
 select pg_temp.run('update auth.users set phone_confirmed_at = null') \g /dev/null
-select is(postern.resend('sms', phone => '4911', envelope => pg_temp.minted('b4')) #>> '{delivery,phone}', '4911', 'sent again');
+select is(postern.resend('sms', phone => '4911', envelope => pg_temp.minted('b4')) #>> '{delivery,recipient}', '4911', 'sent again');
 select is(pg_temp.code('sms', '4911', 'b4'), 'session', 'and confirmed');
 select pg_temp.set('sms_max_frequency = ''1 min''') \g /dev/null
 select pg_temp.run('update auth.users set confirmation_sent_at = now()') \g /dev/null
@@ -89,15 +89,15 @@ select is(pg_temp.one(pg_temp.who('4913'), 'phone_confirmed_at is not null'), 't
 select pg_temp.set('sms_autoconfirm = false') \g /dev/null
 
 -- A change of number
-select is(postern.update_user(pg_temp.me(:'ada'), phone => '4914', envelope => pg_temp.minted('e1')) #>> '{body,new_phone}', '4914', 'a new number waits');
-select is(postern.resend('phone_change', phone => '4911', envelope => pg_temp.minted('e2')) #>> '{delivery,phone}', '4914', 'sent again');
+select is(postern.update_user(pg_temp.me(:'ada'), phone => '4914', text_envelope => pg_temp.minted('e1')) #>> '{body,new_phone}', '4914', 'a new number waits');
+select is(postern.resend('phone_change', phone => '4911', envelope => pg_temp.minted('e2')) #>> '{delivery,recipient}', '4914', 'sent again');
 select is(pg_temp.code('phone_change', '4914', 'e1'), '403 otp_expired: Token has expired or is invalid', 'the first is void');
 select is(pg_temp.code('phone_change', '4914', 'e2'), 'session', 'the second works');
 select is(pg_temp.one(:'ada', 'concat_ws('' '', phone, phone_change)'), '4914 ', 'it is changed');
-select is(postern.update_user(pg_temp.me(:'ada'), phone => '4915', envelope => pg_temp.minted('e3')) #>> '{body,new_phone}', '4915', 'another');
+select is(postern.update_user(pg_temp.me(:'ada'), phone => '4915', text_envelope => pg_temp.minted('e3')) #>> '{body,new_phone}', '4915', 'another');
 select is(pg_temp.taken_back('e3'), null, 'that the provider refuses');
 select is(pg_temp.one(:'ada', 'phone_change_token'), '', 'has no code');
-select postern.update_user(pg_temp.me(:'ada'), phone => '4916', envelope => pg_temp.minted('e4')) \g /dev/null
+select postern.update_user(pg_temp.me(:'ada'), phone => '4916', text_envelope => pg_temp.minted('e4')) \g /dev/null
 select pg_temp.run('update auth.users set phone = ''4916'' where phone = ''4913''') \g /dev/null
 select is(pg_temp.code('phone_change', '4916', 'e4'), '422 phone_exists: A user with this phone number has already been registered', 'somebody else was quicker');
 

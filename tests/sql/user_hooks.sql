@@ -1,7 +1,7 @@
 -- The hooks before_user_created, after_user_created and password_verification_attempt as SQL functions, and what SQL does for
 -- hooks behind HTTP (contract mfa-hooks.md 3.4 to 3.7; DESIGN 10).
 begin;
-select plan(43);
+select plan(47);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', mailer_autoconfirm = true, external_anonymous_users_enabled = true') \g /dev/null
 select pg_temp.account('ada@example.com') as ada \gset
@@ -78,11 +78,19 @@ select is(pg_temp.refused(answer), '503 unexpected_failure: Please try again', '
   from (values
       ('sign-up', postern.sign_up(email => 'c@example.com', password_hash => 'h')),
       ('anonymous', postern.sign_up_anonymously()),
-      ('magic link', postern.request_magic_link(email => 'c@example.com'))) t (name, answer);
+      ('magic link', postern.request_magic_link(email => 'c@example.com')),
+      ('invitation', postern.admin_invite_user(postern.caller(role => 'service_role'), 'c@example.com')),
+      ('link', postern.admin_generate_link(postern.caller(role => 'service_role'), 'invite', 'c@example.com'))) t (name, answer);
+select is(pg_temp.refused(postern.prepare_user(email => 'c@example.com', is_invited => true, caller => postern.caller(role => 'anon'))),
+    '403 not_admin: User not allowed', 'who may not invite');
 select pg_temp.remote('before_user_created') \g /dev/null
 select is((postern.prepare_user(email => 'b@example.com')::jsonb -> 'uri')::text, '"https://hooks.example.com/x"',
     'a hook behind HTTP is asked by the gateway');
 select is(postern.prepare_user(email => 'b@example.com') #>> '{user,email}', 'b@example.com', 'which is told about what');
+select pg_temp.set('disable_signup = true, external_email_enabled = false') \g /dev/null
+select is(postern.prepare_user(email => 'B@example.com', is_invited => true, caller => postern.caller(role => 'service_role')) #>> '{user,email}',
+    'b@example.com', 'also when only administrators create accounts');
+select pg_temp.set('disable_signup = false, external_email_enabled = true') \g /dev/null
 select pg_temp.off('before_user_created') \g /dev/null
 
 -- After it

@@ -56,13 +56,13 @@ begin
         if v_refusal is not null then
             v_outcome := 'refused';
         end if;
-        -- Without its claims nothing of the sign-in may stay. Of the other points, what the hook wrote does.
+        -- Without its claims nothing of a sign-in may stay, nor anything of what is not sent. Of the other points, what the hook wrote does.
+        if v_refusal is not null and point in ('custom_access_token', 'send_email', 'send_sms') then
+            perform postern._refuse(
+                (v_refusal #>> '{error,status}')::integer, v_refusal #>> '{error,code}', v_refusal #>> '{error,message}',
+                v_refusal #>> '{error,hint}');
+        end if;
         if point = 'custom_access_token' then
-            if v_refusal is not null then
-                perform postern._refuse(
-                    (v_refusal #>> '{error,status}')::integer, v_refusal #>> '{error,code}', v_refusal #>> '{error,message}',
-                    v_refusal #>> '{error,hint}');
-            end if;
             v_output := postern._claims_of(v_output);
         end if;
     exception when others or query_canceled then
@@ -85,8 +85,9 @@ begin
                 'point', point, 'target', uri, 'outcome', v_outcome, 'user_id', user_id,
                 'ms', extract(epoch from clock_timestamp() - v_began) * 1000,
                 'sqlstate', case when v_state not like 'PA___' then v_state end,
-                'message', v_message, 'detail', case when v_state not like 'PA___' then v_detail end,
-                'hint', v_hint, 'context', v_context)::text;
+                'message', postern._without_codes(v_message, input),
+                'detail', case when v_state not like 'PA___' then postern._without_codes(v_detail, input) end,
+                'hint', postern._without_codes(v_hint, input), 'context', v_context)::text;
     end;
 
     v_ms := extract(epoch from clock_timestamp() - v_began) * 1000;
@@ -102,7 +103,31 @@ $$;
 comment on function postern._call_sql_hook(text, text, json, postern.caller, uuid) is
 'Runs a pg-functions hook in the calling transaction and returns its output object, null when it has none (contract mfa-hooks.md 3.4); of custom_access_token the claims in it, checked. Its time limit is the statement''s. A call that failed, refused or took long is written to auth.hook_runs; user_id is the account it is about.
 Called by: the functions a hook belongs to.
-Refuses: what the hook raises; unexpected_failure (500) - no such function, too slow, or an output that is not an object; for custom_access_token, what the hook refuses, and claims missing or not of the required shape (mfa-hooks.md 3.7).';
+Refuses: what the hook raises; unexpected_failure (500) - no such function, too slow, or an output that is not an object; for custom_access_token, send_email and send_sms, what the hook refuses; for custom_access_token, claims missing or not of the required shape (mfa-hooks.md 3.7).';
+
+create or replace function postern._without_codes(words text, input json)
+returns text
+language plpgsql immutable
+as $$
+declare
+    v_words text := words;
+    v_code text;
+begin
+    for v_code in
+        select m.value
+        from json_each_text(coalesce(input -> 'email_data', input -> 'sms', '{}')) m
+        where m.key in ('otp', 'token', 'token_hash', 'token_new', 'token_hash_new') and m.value <> ''
+    loop
+        v_words := replace(v_words, v_code, '***');
+    end loop;
+    return v_words;
+end
+$$;
+
+comment on function postern._without_codes(text, json) is
+'What a hook says of its failure, without the codes and links that its input told it: the record of it stays.
+Called by: postern._call_sql_hook.
+Refuses: never.';
 
 create or replace function postern._hook_output(output text)
 returns jsonb
