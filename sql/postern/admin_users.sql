@@ -26,7 +26,7 @@ begin
         return postern._error(404, 'validation_failed', 'user_id must be an UUID');
     elsif not exists (
         select from auth.users u
-        where u.id = _check_known.user_id::uuid and u.instance_id = '00000000-0000-0000-0000-000000000000')
+        where u.id = _check_known.user_id::uuid and {{ template "of this instance" }})
     then
         return postern._error(404, 'user_not_found', 'User not found');
     end if;

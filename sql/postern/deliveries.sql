@@ -75,7 +75,7 @@ begin
         -- The row lock settles this and another gateway's claim after the lease: it is sent once.
         select o.* into v_row
         from auth.outbox o
-        where o.id = send_by_hook.outbox_id and o.state = 'queued' and o.leased_by = send_by_hook.worker
+        where o.id = send_by_hook.outbox_id and o.state is not distinct from 'queued' and o.leased_by = send_by_hook.worker
         for no key update;
         v_hook := postern._sending_hook(v_settings, v_row.channel);
         if v_row.id is null or v_hook is null then
@@ -106,7 +106,7 @@ declare
 begin
     for v_row in
         delete from auth.outbox o
-        where o.id = any (outbox_ids) and o.leased_by = o.id::text and o.state = 'queued'
+        where o.id = any (outbox_ids) and o.leased_by = o.id::text and o.state is not distinct from 'queued'
         returning o.*
     loop
         perform postern._restore_codes(v_row);

@@ -190,7 +190,7 @@ begin
         select u.* into v_user
         from auth.users u
         where u.phone_change = _find_phone_code.phone and u.phone_change <> '' and u.aud = _find_phone_code.audience
-            and u.instance_id = '00000000-0000-0000-0000-000000000000'
+            and {{ template "of this instance" }}
         order by u.phone_change_sent_at desc nulls last
         limit 1;
         purpose := 'phone_change_token';

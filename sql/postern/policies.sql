@@ -55,10 +55,15 @@ as $$
 declare
     v_user record;
 begin
-    select u.id, u.role into v_user
-    from auth.users u
-    where u.instance_id = '00000000-0000-0000-0000-000000000000'
-        and (u.id::text = lower(who) or lower(u.email) = lower(who) and not u.is_sso_user);
+    if who ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        select u.id, u.role into v_user
+        from auth.users u
+        where u.id = who::uuid and {{ template "of this instance" }};
+    else
+        select u.id, u.role into v_user
+        from auth.users u
+        where u.instance_id = '00000000-0000-0000-0000-000000000000' and lower(u.email) = lower(who) and not u.is_sso_user;
+    end if;
     if not found then
         raise exception 'no account has the address or id %', who;
     elsif coalesce(v_user.role, '') = '' then

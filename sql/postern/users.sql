@@ -14,7 +14,7 @@ begin
     from auth.users u
     left join auth.sessions s on s.id = (get_user.caller).session_id
     cross join auth.settings g
-    where u.id = (get_user.caller).user_id and u.instance_id = '00000000-0000-0000-0000-000000000000';
+    where u.id = (get_user.caller).user_id and {{ template "of this instance" }};
 
     if not found or v.is_banned or (v.session_id is null and (get_user.caller).session_id is not null) then
         return postern._check_user(get_user.caller);

@@ -1,5 +1,5 @@
--- No function of a request reads a table from one end to the other, with good statistics or with none (a bulk import, an
--- adopted database before its first analyze).
+-- No function of a request reads a table from one end to the other: in a young database before its first analyze, after a bulk
+-- import, and with good statistics.
 begin;
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = ''authenticated'', rate_limit_email_sent = ''100000'',
@@ -10,28 +10,35 @@ select pg_temp.account('ada@example.com') as ada \gset
 select pg_temp.signed_in(:'ada') as session \gset
 
 -- The others come from a bulk import, with a sign-up under way, a flow, a mail and an old kind of refresh token each.
-create temporary table import as
+create temporary table imported as
 select n, gen_random_uuid() as id, format('user%s@example.org', n) as email, (44000000000 + n)::text as phone
 from generate_series(1, 20000) n;
-insert into auth.users (instance_id, id, aud, role, email, phone, encrypted_password, created_at, updated_at, confirmation_token,
-    phone_change, is_anonymous)
-select '00000000-0000-0000-0000-000000000000', id, 'authenticated', 'authenticated', email, phone, '', now(), now(),
-    format('c%s', n), (55000000000 + n)::text, n % 2 = 0
-from import;
-insert into auth.identities (provider_id, user_id, identity_data, provider, created_at, updated_at)
-select id::text, id, jsonb_build_object('sub', id, 'email', email), 'email', now(), now() from import;
-insert into auth.sessions (id, user_id, created_at, updated_at, aal) select id, id, now(), now(), 'aal1' from import;
-insert into auth.refresh_tokens (instance_id, token, user_id, session_id, revoked, created_at, updated_at)
-select '00000000-0000-0000-0000-000000000000', format('t%s', n), id, id, false, now(), now() from import;
-insert into auth.mfa_amr_claims (id, session_id, authentication_method, created_at, updated_at)
-select gen_random_uuid(), id, 'password', now(), now() from import;
-insert into auth.one_time_tokens (id, user_id, token_type, token_hash, relates_to)
-select gen_random_uuid(), id, 'confirmation_token', format('c%s', n), email from import;
-insert into auth.flow_state (id, user_id, auth_code, code_challenge_method, code_challenge, provider_type, authentication_method,
-    created_at, updated_at)
-select gen_random_uuid(), id, format('a%s', n), 's256', repeat('x', 43), 'email', 'recovery', now(), now() from import;
-insert into auth.outbox (id, user_id, channel, kind, recipient, state, next_attempt_at, expires_at)
-select gen_random_uuid(), id, 'email', 'recovery', email, 'queued', now() + interval '1 day', now() + interval '2 days' from import;
+create function pg_temp.import(first integer, last integer) returns void language plpgsql security definer as $$
+begin
+    create temporary table import on commit drop as select * from imported where n between first and last;
+    insert into auth.users (instance_id, id, aud, role, email, phone, encrypted_password, created_at, updated_at, confirmation_token,
+        phone_change, is_anonymous)
+    select '00000000-0000-0000-0000-000000000000', id, 'authenticated', 'authenticated', email, phone, '', now(), now(),
+        format('c%s', n), (55000000000 + n)::text, n % 2 = 0
+    from import;
+    insert into auth.identities (provider_id, user_id, identity_data, provider, created_at, updated_at)
+    select id::text, id, jsonb_build_object('sub', id, 'email', email), 'email', now(), now() from import;
+    insert into auth.sessions (id, user_id, created_at, updated_at, aal) select id, id, now(), now(), 'aal1' from import;
+    insert into auth.refresh_tokens (instance_id, token, user_id, session_id, revoked, created_at, updated_at)
+    select '00000000-0000-0000-0000-000000000000', format('t%s', n), id, id, false, now(), now() from import;
+    insert into auth.mfa_amr_claims (id, session_id, authentication_method, created_at, updated_at)
+    select gen_random_uuid(), id, 'password', now(), now() from import;
+    insert into auth.one_time_tokens (id, user_id, token_type, token_hash, relates_to)
+    select gen_random_uuid(), id, 'confirmation_token', format('c%s', n), email from import;
+    insert into auth.flow_state (id, user_id, auth_code, code_challenge_method, code_challenge, provider_type, authentication_method,
+        created_at, updated_at)
+    select gen_random_uuid(), id, format('a%s', n), 's256', repeat('x', 43), 'email', 'recovery', now(), now() from import;
+    insert into auth.outbox (id, user_id, channel, kind, recipient, state, next_attempt_at, expires_at)
+    select gen_random_uuid(), id, 'email', 'recovery', email, 'queued', now() + interval '1 day', now() + interval '2 days' from import;
+    drop table import;
+end
+$$;
+select pg_temp.import(1, 400) \g /dev/null
 
 -- reads() is how many rows of the data a statement reads, deletes and updates included.
 create function pg_temp.rows_read() returns bigint language sql security definer as $$
@@ -59,7 +66,7 @@ $$;
 create temporary table requests (place integer generated always as identity, statement text);
 insert into requests (statement)
 select format(s, :'ada', :'session', pg_temp.minted('m' || row_number() over ()),
-    (select id from import where n = 19), (select id from import where n = 20), (select o.id from auth.outbox o limit 1))
+    (select id from imported where n = 19), (select id from imported where n = 20), (select o.id from auth.outbox o limit 1))
 from unnest(array[
     'select postern.get_user(postern.caller(user_id => %1$L, session_id => %2$L))',
     'select postern.refresh_session(%2$L, (select counter from auth.refresh_tokens where session_id = %2$L))',
@@ -105,7 +112,11 @@ from unnest(array[
     'select postern.log_out(postern.caller(user_id => %1$L, session_id => %2$L), ''others'')',
     'select postern.log_out(postern.caller(user_id => %1$L, session_id => %2$L))']) s;
 
-select plan((select 2 * count(*)::integer from requests));
+select plan((select 3 * count(*)::integer from requests));
+savepoint young;
+select pg_temp.few(statement) from requests order by place;
+rollback to savepoint young;
+select pg_temp.import(401, 20000) \g /dev/null
 savepoint imported;
 select pg_temp.few(statement) from requests order by place;
 rollback to savepoint imported;

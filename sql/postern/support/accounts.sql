@@ -62,17 +62,27 @@ begin
     if email is not null then
         select u.* into v_user
         from auth.users u
-        where u.instance_id = '00000000-0000-0000-0000-000000000000'
-            and lower(u.email) = lower(_find_user.email)
-            and u.aud = _find_user.audience
+        where u.email = lower(_find_user.email)
             and not u.is_sso_user
-        order by u.created_at
-        limit 1;
+            and u.aud = _find_user.audience
+            and {{ template "of this instance" }};
+        if not found then
+            -- An address that was stored with capitals, by a script or long ago; there is an index of just these.
+            select u.* into v_user
+            from auth.users u
+            where lower(u.email) = lower(_find_user.email)
+                and u.email <> lower(u.email)
+                and u.aud = _find_user.audience
+                and not u.is_sso_user
+                and {{ template "of this instance" }}
+            order by u.created_at
+            limit 1;
+        end if;
     else
         select u.* into v_user
         from auth.users u
         where u.phone = _find_user.phone
-            and u.instance_id = '00000000-0000-0000-0000-000000000000'
+            and {{ template "of this instance" }}
             and u.aud = _find_user.audience
             and not u.is_sso_user;
     end if;

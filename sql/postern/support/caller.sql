@@ -1,3 +1,7 @@
+{{- /* That u, a row of auth.users, is no account of another instance. Not by "=": before the first analyze of a young table the
+planner would find the row by the index on instance_id, in which all rows are the same, as readily as by the key. */ -}}
+{{- define "of this instance" }}u.instance_id is not distinct from '00000000-0000-0000-0000-000000000000'{{ end -}}
+
 create or replace function postern.caller(
     ip inet default null,
     user_agent text default null,
@@ -30,7 +34,7 @@ begin
     from auth.users u
     left join auth.sessions s on s.id = (_check_user.caller).session_id
     where u.id = (_check_user.caller).user_id
-        and u.instance_id = '00000000-0000-0000-0000-000000000000';
+        and {{ template "of this instance" }};
 
     if not found then
         return postern._error(403, 'user_not_found', 'User from sub claim in JWT does not exist');
@@ -65,7 +69,7 @@ begin
         from auth.users u
         left join auth.sessions s on s.id = (_check_admin.caller).session_id
         where u.id = (_check_admin.caller).user_id
-            and u.instance_id = '00000000-0000-0000-0000-000000000000';
+            and {{ template "of this instance" }};
         if v_found.user_id is null then
             return postern._error(403, 'user_not_found', 'User from sub claim in JWT does not exist');
         elsif v_found.session_id is null then

@@ -15,7 +15,7 @@ begin
         select u.id into v_account
         from auth.users u
         where u.phone_change = postern._phone_digits(_take_guess.phone) and u.phone_change <> '' and u.aud = _take_guess.audience
-            and u.instance_id = '00000000-0000-0000-0000-000000000000'
+            and {{ template "of this instance" }}
         order by u.phone_change_sent_at desc nulls last
         limit 1;
     elsif phone <> '' then
