@@ -80,7 +80,7 @@ var comparisons = []comparison{
 		},
 		extra: map[string]string{
 			"users | users_capital_email_idx | CREATE INDEX users_capital_email_idx ON auth.users USING btree (lower((email)::text)) WHERE ((email)::text <> lower((email)::text))": "addresses are looked for as they are stored now, in lower case, and then in it (018)",
-			"users | users_phone_change_idx | CREATE INDEX users_phone_change_idx ON auth.users USING btree (phone_change) WHERE (phone_change <> ''::text)": "a code for a new number finds its account by it (018)",
+			"users | users_phone_change_idx | CREATE INDEX users_phone_change_idx ON auth.users USING btree (phone_change) WHERE (phone_change <> ''::text)":                        "a code for a new number finds its account by it (018)",
 		},
 	},
 	{
