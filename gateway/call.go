@@ -87,6 +87,16 @@ func (s *Server) callLimitedIf(runsHook bool, q *request, sql string, args ...an
 	return s.callFor(q, s.query, sql, args...)
 }
 
+// undo runs the statement that takes back what a request wrote before it failed, and returns the failure. It has time of its own: what
+// failed may have used up the request's.
+func (s *Server) undo(q *request, failure error, sql string, args ...any) error {
+	q.deadline = time.Now().Add(databaseDeadline)
+	if _, err := s.call(q, sql, args...); err != nil {
+		s.log.Error("what a failed request wrote could not be taken back", "request_id", q.id(), "error", err)
+	}
+	return failure
+}
+
 type queryFunc func(deadline time.Time, sql string, args ...any) ([]byte, error)
 
 func (s *Server) callFor(q *request, query queryFunc, sql string, args ...any) (*answer, error) {

@@ -30,15 +30,12 @@ func (s *Server) delivered(q *request, a *answer, err error) (*answer, error) {
 	}
 	for _, row := range mine {
 		if err := s.firstAttempt(q, row); err != nil {
-			if _, undo := s.call(q, `select postern.take_back(outbox_ids => $1)`, ids); undo != nil {
-				return nil, errors.Join(err, undo)
-			}
-			return nil, err
+			return nil, s.undo(q, err, `select postern.take_back(outbox_ids => $1)`, ids)
 		}
 	}
 	for _, row := range mine {
 		if !row.byFunction() {
-			go s.recordSent(row.ID)
+			s.recording.Go(func() { s.recordSent(row.ID) })
 		}
 	}
 	return a, nil
@@ -85,7 +82,8 @@ type sendInput struct {
 	Email    map[string]string `json:"email_data,omitempty"`
 }
 
-// sendByHook has a hook deliver a mail or SMS that worker has claimed. A failure is the refusal that a client gets.
+// sendByHook has a hook deliver a mail or SMS that worker has claimed. A failure is the refusal that a client gets, in the hook's
+// own words but for the codes: whoever asks for one need not be who it is for.
 func (s *Server) sendByHook(q *request, row *queued, worker string, secret sealedPart) error {
 	q.told = secret
 	point := hook.SendSMS
@@ -100,7 +98,7 @@ func (s *Server) sendByHook(q *request, row *queued, worker string, secret seale
 	}
 	if !row.byFunction() {
 		_, err := s.askHook(q, point, *row.Hook, input)
-		return err
+		return secret.hideIn(err)
 	}
 	encoded, err := json.Marshal(input)
 	if err != nil {
@@ -109,7 +107,7 @@ func (s *Server) sendByHook(q *request, row *queued, worker string, secret seale
 	// The code is a parameter of a statement that stores it nowhere: what SQL keeps of it is what it keeps without a hook.
 	_, err = s.callLimitedIf(true, q, `select postern.send_by_hook(outbox_id => $1, worker => $2, input => $3::json,
 		caller => postern.caller(request_id => $4))`, row.ID, worker, encoded, q.id())
-	return err
+	return secret.hideIn(err)
 }
 
 // emailData is the member email_data of a mail's hook (contract mfa-hooks.md 3.8): every key is always there.
@@ -161,4 +159,18 @@ func (p sealedPart) hide(text string) string {
 		}
 	}
 	return text
+}
+
+// hideIn is hide for all words of a refusal.
+func (p sealedPart) hideIn(err error) error {
+	e, ok := errors.AsType[*refusal](err)
+	if !ok {
+		return err
+	}
+	hidden := *e
+	hidden.Message, hidden.Hint, hidden.Cause = p.hide(e.Message), p.hide(e.Hint), p.hide(e.Cause)
+	if d := e.Database; d != nil {
+		hidden.Database = &databaseError{Code: d.Code, Message: p.hide(d.Message), Hint: p.hide(d.Hint), Detail: p.hide(d.Detail)}
+	}
+	return &hidden
 }

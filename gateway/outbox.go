@@ -355,14 +355,7 @@ func (o *outbox) sendByHook(ctx context.Context, row *queued, secret sealedPart)
 	if len(row.User) == 0 || string(row.User) == "null" {
 		return errors.New("the account is gone")
 	}
-	err := o.server.sendByHook(row.onBehalf(ctx), row, o.worker, secret)
-	if e, ok := errors.AsType[*refusal](err); ok {
-		// Kept in the row and in the log.
-		hidden := *e
-		hidden.Message, hidden.Hint, hidden.Cause = secret.hide(e.Message), secret.hide(e.Hint), secret.hide(e.Cause)
-		return &hidden
-	}
-	return err
+	return o.server.sendByHook(row.onBehalf(ctx), row, o.worker, secret)
 }
 
 // linkPath is the path of links of a type (contract core.md 9.4).

@@ -57,6 +57,8 @@ type Server struct {
 	judges  judges
 	runs    chan hookRun // to be recorded
 	handler http.Handler
+
+	recording sync.WaitGroup // deliveries that are being noted as sent
 }
 
 // New connects to the database, brings auth.settings up to date with the environment and reads it. The error is one line per
@@ -101,7 +103,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	if s.judges, err = newJudges(cfg, options); err != nil {
 		return nil, err
 	}
-	s.hooks = hook.New(http.DefaultClient, options.Log)
+	s.hooks = hook.New(nil, options.Log)
 	s.runs = make(chan hookRun, waitingRuns)
 	if s.pool, err = connect(ctx, cfg); err != nil {
 		return nil, err
@@ -201,11 +203,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // Run keeps the server's copy of the policy fresh, sends what waits in the outbox, records what became of hooks, and has the database
 // keep house, until the context ends.
 func (s *Server) Run(ctx context.Context) {
-	var workers sync.WaitGroup
+	var workers, recorder sync.WaitGroup
 	workers.Go(func() { s.outbox.run(ctx) })
 	workers.Go(func() { s.keepHouse(ctx) })
-	workers.Go(func() { s.recordRuns(ctx) })
-	defer workers.Wait()
+	// What the others note while they end is recorded too.
+	untilTheyEnd, end := context.WithCancel(context.WithoutCancel(ctx))
+	recorder.Go(func() { s.recordRuns(untilTheyEnd) })
+	defer func() {
+		workers.Wait()
+		end()
+		recorder.Wait()
+	}()
 	for {
 		select {
 		case <-ctx.Done():
@@ -219,5 +227,9 @@ func (s *Server) Run(ctx context.Context) {
 	}
 }
 
-// Close gives the database connections back. Call it when no request is under way any more.
-func (s *Server) Close() { s.pool.Close() }
+// Close notes what is still to be noted as sent, which would be sent again otherwise, and gives the database connections back. Call
+// it when no request is under way any more.
+func (s *Server) Close() {
+	s.recording.Wait()
+	s.pool.Close()
+}

@@ -201,9 +201,7 @@ func (s *Server) customizeClaims(q *request, a *answer) error {
 		s.noteUnusable(q, point, a.TokenHook.URI, err)
 	}
 	if a.TokenHook.EndsSession {
-		if _, end := s.call(q, `select postern.end_session(session_id => $1)`, uuidArgument(a.Session.ID)); end != nil {
-			return errors.Join(err, end)
-		}
+		return s.undo(q, err, `select postern.end_session(session_id => $1)`, uuidArgument(a.Session.ID))
 	}
 	return err
 }

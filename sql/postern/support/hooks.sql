@@ -87,7 +87,7 @@ begin
                 'sqlstate', case when v_state not like 'PA___' then v_state end,
                 'message', postern._without_codes(v_message, input),
                 'detail', case when v_state not like 'PA___' then postern._without_codes(v_detail, input) end,
-                'hint', postern._without_codes(v_hint, input), 'context', v_context)::text;
+                'hint', postern._without_codes(v_hint, input), 'context', postern._without_codes(v_context, input))::text;
     end;
 
     v_ms := extract(epoch from clock_timestamp() - v_began) * 1000;
