@@ -32,6 +32,7 @@ type Catcher struct {
 	smtp, sms net.Listener
 	mails     *smtp.Server
 	texts     *http.Server
+	stopping  <-chan struct{} // closed when nobody is to wait for messages any more
 
 	mu       sync.Mutex
 	caught   []*Message    // oldest first
@@ -39,9 +40,9 @@ type Catcher struct {
 	arrivals chan struct{} // closed and replaced with each message
 }
 
-// Start listens until Close.
+// Start listens until Close; when the context ends, requests that wait for a message are answered.
 func Start(ctx context.Context, log *slog.Logger) (*Catcher, error) {
-	c := &Catcher{arrivals: make(chan struct{})}
+	c := &Catcher{stopping: ctx.Done(), arrivals: make(chan struct{})}
 	var err error
 	if c.smtp, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 		return nil, err

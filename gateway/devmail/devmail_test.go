@@ -1,6 +1,7 @@
 package devmail
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -182,6 +183,24 @@ func TestScriptsAskForTheMailTheyWaitFor(t *testing.T) {
 	}
 	for _, query := range []string{"?after=x", "?wait=soon"} {
 		get(t, address+query, http.StatusBadRequest)
+	}
+}
+
+// Ctrl-C is not held up by a script that waits.
+func TestWaitsEndWithTheirContext(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	c, err := Start(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // nothing is under way
+	stop()
+	began := time.Now()
+	answer := httptest.NewRecorder()
+	c.Handler(nil).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "http://localhost/dev/mail.json?wait=10s", nil))
+	if took := time.Since(began); took > longestWait/2 || strings.TrimSpace(answer.Body.String()) != "[]" {
+		t.Errorf("after %s: %s", took, answer.Body)
 	}
 }
 

@@ -101,6 +101,8 @@ func (c *Catcher) listJSON(w http.ResponseWriter, r *http.Request) {
 		case <-arrival:
 		case <-end.C:
 			waiting = false
+		case <-c.stopping:
+			waiting = false
 		case <-r.Context().Done():
 			return
 		}

@@ -427,20 +427,13 @@ func TestDecode(t *testing.T) {
 
 func TestPoints(t *testing.T) {
 	t.Parallel()
-	want := map[string]string{
-		"GOTRUE_HOOK_SEND_SMS_URI": "send-sms", "GOTRUE_HOOK_SEND_EMAIL_URI": "send-email",
-		"GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI":           "customize-access-token",
-		"GOTRUE_HOOK_MFA_VERIFICATION_ATTEMPT_URI":      "mfa-verification",
-		"GOTRUE_HOOK_PASSWORD_VERIFICATION_ATTEMPT_URI": "password-verification",
-		"GOTRUE_HOOK_BEFORE_USER_CREATED_URI":           "before-user-created",
-		"GOTRUE_HOOK_AFTER_USER_CREATED_URI":            "after-user-created",
-	}
-	for _, point := range Points() {
-		if name := point.Variable("URI"); want[name] != point.MetadataName() {
-			t.Errorf("%s: %s", name, point.MetadataName())
+	for point, want := range map[Point]string{
+		SendSMS: "send-sms", SendEmail: "send-email", CustomAccessToken: "customize-access-token",
+		MFAVerificationAttempt: "mfa-verification", PasswordVerificationAttempt: "password-verification",
+		BeforeUserCreated: "before-user-created", AfterUserCreated: "after-user-created",
+	} {
+		if got := point.MetadataName(); got != want {
+			t.Errorf("%s: %s", point, got)
 		}
-	}
-	if len(Points()) != len(want) {
-		t.Errorf("%d points", len(Points()))
 	}
 }

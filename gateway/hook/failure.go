@@ -65,8 +65,7 @@ func tooLarge(limit int64) *Failure {
 }
 
 // Refused returns the refusal that an output contains (mfa-hooks.md 3.5), or nil.
-// It serves hooks of both transports. An error that is not of that form, or has
-// no message, is not a refusal.
+// An error that is not of that form, or has no message, is not a refusal.
 func Refused(output []byte) *Failure {
 	var answer struct {
 		Error struct {

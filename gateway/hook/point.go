@@ -18,19 +18,6 @@ const (
 	AfterUserCreated            Point = "after_user_created"
 )
 
-// Points returns all of them.
-func Points() []Point {
-	return []Point{
-		SendSMS, SendEmail, CustomAccessToken, MFAVerificationAttempt, PasswordVerificationAttempt, BeforeUserCreated, AfterUserCreated,
-	}
-}
-
-// Variable returns the name of a variable of the environment, for the part
-// "ENABLED", "URI" or "SECRETS".
-func (p Point) Variable(part string) string {
-	return "GOTRUE_HOOK_" + strings.ToUpper(string(p)) + "_" + part
-}
-
 // MetadataName returns what the input's metadata.name says. Receivers of several
 // hooks tell them apart by it.
 func (p Point) MetadataName() string {

@@ -3,9 +3,6 @@
 package password
 
 import (
-	"crypto/rand"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -58,16 +55,3 @@ func (r Rules) lacksCharacters(password string) bool {
 
 // TooLong says whether a password has more than the 72 bytes that bcrypt reads.
 func TooLong(password string) bool { return len(password) > longest }
-
-// Random returns a password of the given length from crypto/rand: letters,
-// digits, dash and underscore, six bits each.
-func Random(length int) (string, error) {
-	if length < 1 || length > longest {
-		return "", errors.New("a random password has between 1 and 72 characters")
-	}
-	raw := make([]byte, length)
-	if _, err := rand.Read(raw); err != nil {
-		return "", fmt.Errorf("read random bytes: %w", err)
-	}
-	return base64.RawURLEncoding.EncodeToString(raw)[:length], nil
-}
