@@ -118,11 +118,6 @@ func (s *Server) callFor(q *request, query queryFunc, sql string, args ...any) (
 	return a, nil
 }
 
-// queryOnce is query outside of any request, with a time limit.
-func (s *Server) queryOnce(limit time.Duration, sql string, args ...any) ([]byte, error) {
-	return s.query(time.Now().Add(limit), sql, args...)
-}
-
 // callOnce is call outside of any request.
 func (s *Server) callOnce(sql string, args ...any) (*answer, error) {
 	raw, err := s.query(time.Now().Add(databaseDeadline), sql, args...)

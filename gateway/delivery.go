@@ -6,14 +6,10 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/postern-auth/postern/gateway/hook"
 	"github.com/postern-auth/postern/gateway/sms"
 )
-
-// recordLater is how long noting what is sent may take; the client does not wait for it.
-const recordLater = 10 * time.Second
 
 // delivered makes the first attempt for what SQL queued for this request and left to this gateway, because the client sees its
 // result (DESIGN 9): SMS, and mail that a hook sends. When one is refused, one statement takes back what the request wrote.
@@ -43,7 +39,7 @@ func (s *Server) delivered(q *request, a *answer, err error) (*answer, error) {
 
 // recordSent notes that a mail or SMS is out. Should that fail, the row's lease ends and it is sent once more, which hurts nobody.
 func (s *Server) recordSent(id string) {
-	_, err := s.queryOnce(recordLater, `select postern.record_delivery(outbox_id => $1, worker => $2, outcome => 'sent')`, id, id)
+	_, err := s.callOnce(`select postern.record_delivery(outbox_id => $1, worker => $2, outcome => 'sent')`, id, id)
 	if err != nil {
 		s.log.Warn("what was sent could not be recorded and may be repeated", "id", id, "error", err)
 	}

@@ -110,7 +110,7 @@ func (s *Server) recordRuns(ctx context.Context) {
 func (s *Server) recordRun(run hookRun) {
 	raw, err := json.Marshal(run)
 	if err == nil {
-		_, err = s.queryOnce(recordLater, `select postern.record_hook_run(run => $1::json,
+		_, err = s.callOnce(`select postern.record_hook_run(run => $1::json,
 			caller => postern.caller(request_id => $2, user_id => $3))`, raw, run.requestID, run.userID)
 	}
 	if err != nil {

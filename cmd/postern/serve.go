@@ -22,7 +22,7 @@ import (
 	"github.com/postern-auth/postern/gateway/config"
 )
 
-// drainTime is how long requests under way may take to finish after SIGTERM.
+// drainTime is how long requests under way may take to finish after SIGTERM, and after them deliveries.
 const drainTime = 15 * time.Second
 
 func serveCommand(environ []string, logs io.Writer) *cli.Command {
@@ -32,7 +32,7 @@ func serveCommand(environ []string, logs io.Writer) *cli.Command {
 		Description: "Answers Supabase Auth's HTTP API, at the root and under /auth/v1. Needs DATABASE_URL (as role\n" +
 			"postern_gateway), GOTRUE_JWT_SECRET, GOTRUE_SITE_URL and API_EXTERNAL_URL; docs/settings.md lists all\n" +
 			"variables. The database must have been migrated: serve never changes the schema. SIGTERM finishes the\n" +
-			"requests under way, for at most " + drainTime.String() + ".",
+			"requests under way, for at most " + drainTime.String() + ", and then the mails, for as long again.",
 		UsageText: "postern serve\n\nDATABASE_URL=postgres://postern_gateway:…@db/app postern serve",
 		Action: func(c *cli.Context) error {
 			return serveGateway(c.Context, environ, logs, serving{ready: func(string) {}})

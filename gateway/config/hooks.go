@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/postern-auth/postern/gateway/hook"
 )
 
 // hookNames are the points of mfa-hooks.md 3.1.
@@ -37,21 +39,22 @@ var unbuiltHooks = map[string]string{
 
 // checkHooks judges what takes two variables of a hook. Addresses are checked even of a hook that is off, as in the reference.
 func (l *loader) checkHooks() {
-	for _, hook := range hookNames() {
-		enabled, name := "GOTRUE_HOOK_"+hook+"_ENABLED", "GOTRUE_HOOK_"+hook+"_URI"
+	for _, point := range hookNames() {
+		enabled, name := "GOTRUE_HOOK_"+point+"_ENABLED", "GOTRUE_HOOK_"+point+"_URI"
 		uri, set := l.values[name].(string)
 		if _, _, present := l.lookup(Variable{Name: name}); l.values[enabled] == true && (set && uri == "" || !present) {
 			l.notice(enabled, "true, but "+name+" is not set here: without one in auth.settings every call fails")
 		}
-		if meanwhile, unbuilt := unbuiltHooks[hook]; unbuilt && l.values[enabled] == true {
+		if meanwhile, unbuilt := unbuiltHooks[point]; unbuilt && l.values[enabled] == true {
 			l.notice(enabled, meanwhile)
 		}
 		if !callsHTTP(uri) {
 			continue
 		}
-		secrets := hookVariable(hook, "SECRETS")
-		if text, _ := l.values[secrets.Name].(Secret); !validHookSecrets(text.Reveal()) {
-			l.mistake(l.spelled(secrets), errors.New("invalid secret format"))
+		secrets := hookVariable(point, "SECRETS")
+		text, _ := l.values[secrets.Name].(Secret)
+		if _, err := hook.ParseSecrets(text.Reveal()); err != nil {
+			l.mistake(l.spelled(secrets), err)
 		}
 	}
 }
@@ -110,18 +113,4 @@ func parseHookFunction(u *url.URL) (any, error) {
 func callsHTTP(uri string) bool {
 	u, err := url.Parse(uri)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
-}
-
-// validHookSecrets accepts the two forms of mfa-hooks.md 3.2; the symmetric one is matched from the start only.
-func validHookSecrets(text string) bool {
-	if text == "" {
-		return true
-	}
-	form := regexp.MustCompile(`^(v1,whsec_[A-Za-z0-9+/=]{32,88}|v1a,whpk_[A-Za-z0-9+/=]{44,}:whsk_[A-Za-z0-9+/=]{44,}$)`)
-	for secret := range strings.SplitSeq(text, "|") {
-		if !form.MatchString(secret) {
-			return false
-		}
-	}
-	return true
 }

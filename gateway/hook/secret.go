@@ -28,6 +28,9 @@ func (Secret) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "**
 // LogValue returns *** for log/slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue("***") }
 
+// secretForm matches the first of the two forms from its start only, as the reference does.
+var secretForm = regexp.MustCompile(`^(v1,whsec_[A-Za-z0-9+/=]{32,88}|v1a,whpk_[A-Za-z0-9+/=]{44,}:whsk_[A-Za-z0-9+/=]{44,}$)`)
+
 // ParseSecrets reads a list separated by "|" of v1,whsec_… (HMAC-SHA-256) and
 // v1a,whpk_…:whsk_… (ed25519). An empty list is none. The error never repeats
 // what was read. A key of the right form that cannot be decoded is found out by
@@ -36,11 +39,9 @@ func ParseSecrets(list string) ([]Secret, error) {
 	if list == "" {
 		return nil, nil
 	}
-	// The first form is matched from its start only, as in the reference.
-	form := regexp.MustCompile(`^(v1,whsec_[A-Za-z0-9+/=]{32,88}|v1a,whpk_[A-Za-z0-9+/=]{44,}:whsk_[A-Za-z0-9+/=]{44,}$)`)
 	var secrets []Secret
 	for text := range strings.SplitSeq(list, "|") {
-		if !form.MatchString(text) {
+		if !secretForm.MatchString(text) {
 			return nil, errors.New("invalid secret format")
 		}
 		if key, ok := strings.CutPrefix(text, "v1,whsec_"); ok {
