@@ -49,6 +49,7 @@ type policy struct {
 	CaptchaEnabled   bool `json:"security_captcha_enabled"`
 	CleanupEnabled   bool `json:"db_cleanup_enabled"`
 	EmailHookEnabled bool `json:"hook_send_email_enabled"`
+	SMSHookEnabled   bool `json:"hook_send_sms_enabled"`
 
 	redirects *redirect.Rules // compiled from site and list
 }

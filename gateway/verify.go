@@ -112,7 +112,11 @@ func (s *Server) postVerify(q *request) (*response, error) {
 	proof := []any{seal.LinkDigest(in.TokenHash), false, [][]byte{}, nil, nil, nil, nil}
 	switch {
 	case in.Phone != "":
-		proof = []any{nil, false, s.seal.CodeHMACs(in.Token), nil, nil, in.Phone, s.testCode(in.Token)}
+		codes, err := s.textedCode(q, in.Phone, in.Token)
+		if err != nil {
+			return nil, err
+		}
+		proof = []any{nil, false, codes, nil, nil, in.Phone, s.testCode(in.Token)}
 	case in.Token != "":
 		address := strings.ToLower(in.Email)
 		proof = []any{nil, false, s.seal.CodeHMACs(in.Token), seal.AdoptedCodeDigest(address, in.Token), text(address), nil, nil}
