@@ -56,8 +56,10 @@ func TestCodesOfTwilioVerify(t *testing.T) {
 	// A client over its limit costs no call.
 	before := checks.Load()
 	for range 40 {
-		s.do(call{Method: http.MethodPost, Path: "/verify", Body: map[string]any{"type": "sms", "phone": "4917", "token": "1"},
-			Header: map[string]string{"X-Client": "one"}})
+		s.do(call{
+			Method: http.MethodPost, Path: "/verify", Body: map[string]any{"type": "sms", "phone": "4917", "token": "1"},
+			Header: map[string]string{"X-Client": "one"},
+		})
 	}
 	if n := checks.Load() - before; n != 30 {
 		t.Errorf("the provider was asked %d times", n)
