@@ -81,7 +81,8 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 func (s *Server) note(q *request, run hookRun) {
 	run.requestID = q.id()
-	run.Message, run.Detail, run.Hint = q.told.hide(run.Message), q.told.hide(run.Detail), q.told.hide(run.Hint)
+	run.Message, run.Detail = q.told.hide(run.Message), q.told.hide(run.Detail)
+	run.Hint, run.Context = q.told.hide(run.Hint), q.told.hide(run.Context)
 	if q.claims.SessionID != "" {
 		run.userID = uuidArgument(q.claims.Subject)
 	}

@@ -74,6 +74,11 @@ begin
         elsif postern._is_passing(v_state) then
             raise;
         end if;
+        -- Its words reach the client, the gateway's log and auth.hook_runs; statements that it made up stand in the context.
+        v_message := postern._without_codes(v_message, input);
+        v_detail := postern._without_codes(v_detail, input);
+        v_hint := postern._without_codes(v_hint, input);
+        v_context := postern._without_codes(v_context, input);
         -- The same error once more, with the run, which what the handler undoes could not keep.
         raise exception using
             errcode = case v_outcome when 'timeout' then 'PA500' else v_state end,
@@ -85,9 +90,8 @@ begin
                 'point', point, 'target', uri, 'outcome', v_outcome, 'user_id', user_id,
                 'ms', extract(epoch from clock_timestamp() - v_began) * 1000,
                 'sqlstate', case when v_state not like 'PA___' then v_state end,
-                'message', postern._without_codes(v_message, input),
-                'detail', case when v_state not like 'PA___' then postern._without_codes(v_detail, input) end,
-                'hint', postern._without_codes(v_hint, input), 'context', v_context)::text;
+                'message', v_message, 'detail', case when v_state not like 'PA___' then v_detail end,
+                'hint', v_hint, 'context', v_context)::text;
     end;
 
     v_ms := extract(epoch from clock_timestamp() - v_began) * 1000;
@@ -125,7 +129,7 @@ end
 $$;
 
 comment on function postern._without_codes(text, json) is
-'What a hook says of its failure, without the codes and links that its input told it: the record of it stays.
+'What is said of a hook''s failure, without the codes and links that its input told it.
 Called by: postern._call_sql_hook.
 Refuses: never.';
 
