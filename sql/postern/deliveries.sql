@@ -127,6 +127,8 @@ as $$
 declare
     v_purposes auth.one_time_token_type[];
 begin
+    -- The user's row first, as everywhere; wholly, because it may be deleted.
+    perform from auth.users u where u.id = queued.user_id for update;
     delete from auth.flow_state f where f.user_id = queued.user_id and f.created_at = queued.created_at;
     begin
         delete from auth.users u
