@@ -242,3 +242,17 @@ func TestTwoStartsAtOnce(t *testing.T) {
 		t.Errorf("settings: %s", got)
 	}
 }
+
+// Asked for by several clients at once, a number gets one SMS: the second request waits for the first, and finds its time.
+func TestCodesForOneNumberAtOnce(t *testing.T) {
+	t.Parallel()
+	db, conn := installed(t)
+	run(t, conn, `update auth.settings set jwt_aud = 'authenticated', external_phone_enabled = true, sms_max_frequency = '1 minute', rate_limit_sms_sent = '1000'`)
+	account(t, conn)
+	run(t, conn, `update auth.users set phone = '15551230001', phone_confirmed_at = now(), email = null`)
+	together[string](t, db, 8, `select postern.request_sms('15551230001', envelope =>
+		postern.envelope(outbox_id => gen_random_uuid(), code_hmac => 'c', link_digest => gen_random_uuid()::text, sealed => 's'))::text`)
+	if n := ask[int](t, conn, `select count(*) from auth.outbox`); n != 1 {
+		t.Errorf("%d SMS were queued", n)
+	}
+}
