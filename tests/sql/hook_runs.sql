@@ -1,6 +1,6 @@
 -- auth.hook_runs and postern.explain_error: what became of hooks, and why requests failed (issue 3, 4; DESIGN 6, 10).
 begin;
-select plan(59);
+select plan(60);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', mailer_autoconfirm = true, external_anonymous_users_enabled = true') \g /dev/null
 select pg_temp.account('ada@example.com') as ada \gset
@@ -166,6 +166,9 @@ select is(pg_temp.explained('h6', 'point, target, outcome, sqlstate, message, de
     'custom_access_token | pg-functions://postgres/app/hook | failed | P0001 | no seats | d | h | ' || :'ada' || ' | t', 'is recorded');
 select matches(pg_temp.explained('h6', 'context'), '^PL/pgSQL function app\.hook\(jsonb\) line 1 at RAISE', 'with its line');
 select matches(pg_temp.sign_in('h6b') #>> '{error,cause}', 'app\.hook\(jsonb\) line 1 at RAISE', 'which the log has too');
+select pg_temp.hook('custom_access_token', 'assert false, ''no seats''; ') \g /dev/null
+select pg_temp.sign_in('h6c') \g /dev/null
+select is(pg_temp.explained('h6c'), 'custom_access_token | pg-functions://postgres/app/hook | failed | P0004 | no seats', 'so is an assertion');
 select pg_temp.hook('custom_access_token', 'return ''{"error": {"http_code": 403, "message": "not you"}}''; ') \g /dev/null
 select is(pg_temp.refused(pg_temp.sign_in('h7')), '403 unknown: not you', 'a hook that refuses');
 select is(pg_temp.explained('h7'), 'custom_access_token | pg-functions://postgres/app/hook | refused | not you', 'is recorded');
