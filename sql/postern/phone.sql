@@ -139,8 +139,9 @@ begin
             end if;
             v_is_reserved := postern._reserve_text(v_settings, v_phone);
             v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data, new_user_id);
-            v_is_new := true;
-            if v_settings.sms_autoconfirm then
+            -- Another request may have been quicker: the account is its.
+            v_is_new := v_user.created_at = now();
+            if v_is_new and v_settings.sms_autoconfirm then
                 update auth.users u set phone_confirmed_at = now() where u.id = v_user.id;
             end if;
         end if;
