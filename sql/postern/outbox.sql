@@ -188,7 +188,7 @@ begin
     v_text_hook := postern._sending_hook(v_settings, 'sms');
     -- What nobody needs any more is not sent late.
     update auth.outbox o
-    set state = 'expired', sealed = null
+    set state = 'expired', sealed = null, payload = o.payload - 'before'
     where o.id in (
         select e.id from auth.outbox e
         where e.state = 'queued' and e.next_attempt_at <= now() and e.expires_at <= now()
