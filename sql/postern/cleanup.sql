@@ -105,9 +105,6 @@ begin
             get diagnostics v_rows = row_count;
             deleted := deleted + v_rows;
         exception when others then
-            if postern._is_passing(sqlstate) then
-                raise;
-            end if;
             problem := sqlstate || ': ' || sqlerrm;
         end;
         -- A foreign key without an index, or a slow trigger: better a few of them than all undone by statement_timeout.
@@ -117,9 +114,9 @@ end
 $$;
 
 comment on function postern._delete_each(text, uuid[]) is
-'Deletes rows of a table of auth, one by one: what a trigger or foreign key of somebody''s holds stays, and does not hold up the others; after two seconds the rest waits. Returns how many went, the last one that was tried, and what the last refusal was.
+'Deletes rows of a table of auth, one by one: what a trigger or foreign key of somebody''s holds, or what is in use, stays, and does not hold up the others; after two seconds the rest waits. Returns how many went, the last one that was tried, and what the last refusal was.
 Called by: helpers of postern.cleanup.
-Refuses: errors that another try may cure reach the caller.';
+Refuses: never.';
 
 create or replace function postern._clean_accounts(settings auth.settings, batch integer)
 returns jsonb
@@ -155,7 +152,7 @@ $$;
 comment on function postern._clean_accounts(auth.settings, integer) is
 'Deletes anonymous users that have neither signed in nor refreshed for as long as auth.settings keeps them, where there are anonymous users at all. Looks at 50 times batch users at most, and goes on from there the next time, whether or not all of them could go.
 Called by: postern.cleanup.
-Refuses: as postern._delete_each.';
+Refuses: never.';
 
 create or replace function postern._clean_tokens(batch integer)
 returns integer
@@ -230,7 +227,7 @@ $$;
 comment on function postern._clean_timed_out(auth.settings, integer) is
 'Deletes sessions whose timebox or time without a refresh ended more than a day ago; returns as postern._delete_each. Looks at 50 times batch sessions at most, and goes on from there the next time, whether or not all of them could go.
 Called by: postern._clean_sessions.
-Refuses: as postern._delete_each.';
+Refuses: never.';
 
 create or replace function postern._clean_sessions(settings auth.settings, batch integer)
 returns jsonb
