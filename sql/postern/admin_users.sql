@@ -415,5 +415,5 @@ $$;
 
 comment on function postern._obscure(text) is
 'Unpadded base64url of the SHA-256 of a text.
-Called by: postern._delete_account.
+Called by: postern._delete_account, postern.exchange_auth_code.
 Refuses: never.';

@@ -9,6 +9,7 @@ declare
     v_deleted jsonb := '{}'::jsonb;
     v_problems jsonb := '{}'::jsonb;
     v_part text;
+    v_result jsonb;
 begin
     -- One gateway at a time: the others have nothing to add.
     if not pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('postern.cleanup', 0)) then
@@ -19,14 +20,18 @@ begin
     select * into strict v_settings from auth.settings;
     -- Rows of limits come last: requests wait for them.
     foreach v_part in array array['accounts', 'sessions', 'codes', 'factors', 'records'] loop
-        -- A trigger or foreign key of somebody's that refuses holds up its own part only.
+        -- A trigger or foreign key of somebody's that refuses holds up its own part only; of accounts and sessions, its own row.
         begin
-            v_deleted := v_deleted || case v_part
+            v_result := case v_part
                 when 'accounts' then postern._clean_accounts(v_settings, v_batch)
                 when 'sessions' then postern._clean_sessions(v_settings, v_batch)
                 when 'codes' then postern._clean_codes(v_settings, v_batch)
                 when 'factors' then postern._clean_factors(v_batch)
                 else postern._clean_records(v_settings, v_batch) end;
+            v_deleted := v_deleted || (v_result - 'problem');
+            if v_result ->> 'problem' is not null then
+                v_problems := v_problems || jsonb_build_object(v_part, v_result -> 'problem');
+            end if;
         exception when others then
             v_problems := v_problems || jsonb_build_object(v_part, sqlstate || ': ' || sqlerrm);
         end;
@@ -34,7 +39,9 @@ begin
     return json_build_object('v', v_settings.version, 'body', json_build_object(
         'is_busy', false,
         'deleted', v_deleted,
-        'is_done', not exists (select from jsonb_each_text(v_deleted) d where d.value::integer >= v_batch),
+        'is_done', not exists (
+            select from jsonb_each_text(v_deleted) d
+            where d.value::integer >= case when clock_timestamp() > statement_timestamp() + interval '2 seconds' then 1 else v_batch end),
         'problems', v_problems));
 end
 $$;
@@ -79,6 +86,38 @@ comment on function postern._move_cleanup(text, text) is
 Called by: helpers of postern.cleanup.
 Refuses: never.';
 
+create or replace function postern._delete_each(
+    table_name text,
+    ids uuid[],
+    out deleted integer,
+    out last_id uuid,
+    out problem text)
+returns record
+language plpgsql
+as $$
+declare
+    v_rows integer;
+begin
+    deleted := 0;
+    foreach last_id in array ids loop
+        begin
+            execute format('delete from auth.%I d where d.id = $1', table_name) using last_id;
+            get diagnostics v_rows = row_count;
+            deleted := deleted + v_rows;
+        exception when others then
+            problem := sqlstate || ': ' || sqlerrm;
+        end;
+        -- A foreign key without an index, or a slow trigger: better a few of them than all undone by statement_timeout.
+        exit when clock_timestamp() > statement_timestamp() + interval '2 seconds';
+    end loop;
+end
+$$;
+
+comment on function postern._delete_each(text, uuid[]) is
+'Deletes rows of a table of auth, one by one: what a trigger or foreign key of somebody''s holds, or what is in use, stays, and does not hold up the others; after two seconds the rest waits. Returns how many went, the last one that was tried, and what the last refusal was.
+Called by: helpers of postern.cleanup.
+Refuses: never.';
+
 create or replace function postern._clean_accounts(settings auth.settings, batch integer)
 returns jsonb
 language plpgsql
@@ -86,36 +125,34 @@ as $$
 declare
     v_after uuid := coalesce(postern._cleanup_position('anonymous_users')::uuid, '00000000-0000-0000-0000-000000000000');
     v_until uuid;
-    v_last uuid;
-    v_users integer;
+    v_ids uuid[];
+    v_gone record;
 begin
     if not settings.external_anonymous_users_enabled or settings.anonymous_users_retention is null then
         return jsonb_build_object('anonymous_users', 0);
     end if;
     select d.id into v_until from auth.users d where d.id > v_after order by d.id offset 50 * batch - 1 limit 1;
-    with gone as (
-        delete from auth.users u
-        where u.id in (
-            select d.id from auth.users d
-            where d.id > v_after and d.id <= coalesce(v_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-                and d.is_anonymous and d.created_at < now() - settings.anonymous_users_retention
-                and not exists (
-                    select from auth.sessions s
-                    where s.user_id = d.id and greatest(s.created_at, s.refreshed_at at time zone 'UTC')
-                        >= now() - settings.anonymous_users_retention)
-            order by d.id
-            limit batch for update skip locked)
-        returning u.id)
-    select count(*)::integer, (array_agg(g.id order by g.id desc))[1] into v_users, v_last from gone g;
-    perform postern._move_cleanup('anonymous_users', case when v_users >= batch then v_last else v_until end::text);
-    return jsonb_build_object('anonymous_users', v_users);
+    v_ids := array(
+        select d.id from auth.users d
+        where d.id > v_after and d.id <= coalesce(v_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            and d.is_anonymous and d.created_at < now() - settings.anonymous_users_retention
+            and not exists (
+                select from auth.sessions s
+                where s.user_id = d.id and greatest(s.created_at, s.refreshed_at at time zone 'UTC')
+                    >= now() - settings.anonymous_users_retention)
+        order by d.id
+        limit batch for update skip locked);
+    v_gone := postern._delete_each('users', v_ids);
+    perform postern._move_cleanup('anonymous_users', case
+        when cardinality(v_ids) >= batch or v_gone.last_id < v_ids[cardinality(v_ids)] then v_gone.last_id else v_until end::text);
+    return jsonb_build_object('anonymous_users', v_gone.deleted, 'problem', v_gone.problem);
 end
 $$;
 
 comment on function postern._clean_accounts(auth.settings, integer) is
-'Deletes anonymous users that have neither signed in nor refreshed for as long as auth.settings keeps them, where there are anonymous users at all. Looks at 50 times batch users at most, and goes on from there the next time.
+'Deletes anonymous users that have neither signed in nor refreshed for as long as auth.settings keeps them, where there are anonymous users at all. Looks at 50 times batch users at most, and goes on from there the next time, whether or not all of them could go.
 Called by: postern.cleanup.
-Refuses: errors of users'' triggers and foreign keys reach the caller.';
+Refuses: never.';
 
 create or replace function postern._clean_tokens(batch integer)
 returns integer
@@ -149,44 +186,48 @@ comment on function postern._clean_tokens(integer) is
 Called by: postern._clean_sessions.
 Refuses: errors of users'' triggers and foreign keys reach the caller.';
 
-create or replace function postern._clean_timed_out(settings auth.settings, batch integer)
-returns integer
+create or replace function postern._clean_timed_out(
+    settings auth.settings,
+    batch integer,
+    out deleted integer,
+    out problem text)
+returns record
 language plpgsql
 as $$
 declare
     v_after uuid := coalesce(postern._cleanup_position('sessions')::uuid, '00000000-0000-0000-0000-000000000000');
     v_until uuid;
-    v_last uuid;
-    v_sessions integer;
+    v_ids uuid[];
+    v_gone record;
 begin
+    deleted := 0;
     if settings.sessions_timebox is null and settings.sessions_inactivity_timeout is null then
-        return 0;
+        return;
     end if;
     select d.id into v_until from auth.sessions d where d.id > v_after order by d.id offset 50 * batch - 1 limit 1;
-    with gone as (
-        delete from auth.sessions s
-        where s.id in (
-            select d.id from auth.sessions d
-            where d.id > v_after and d.id <= coalesce(v_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-                and (d.created_at < now() - settings.sessions_timebox - interval '24 hours'
-                    or d.refreshed_at < (now() - settings.sessions_inactivity_timeout - interval '24 hours') at time zone 'UTC'
-                    or d.refreshed_at is null and exists (
-                        select from auth.refresh_tokens t
-                        where t.session_id = d.id and not t.revoked
-                            and t.updated_at < now() - settings.sessions_inactivity_timeout - interval '24 hours'))
-            order by d.id
-            limit batch for update skip locked)
-        returning s.id)
-    select count(*)::integer, (array_agg(g.id order by g.id desc))[1] into v_sessions, v_last from gone g;
-    perform postern._move_cleanup('sessions', case when v_sessions >= batch then v_last else v_until end::text);
-    return v_sessions;
+    v_ids := array(
+        select d.id from auth.sessions d
+        where d.id > v_after and d.id <= coalesce(v_until, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            and (d.created_at < now() - settings.sessions_timebox - interval '24 hours'
+                or d.refreshed_at < (now() - settings.sessions_inactivity_timeout - interval '24 hours') at time zone 'UTC'
+                or d.refreshed_at is null and exists (
+                    select from auth.refresh_tokens t
+                    where t.session_id = d.id and not t.revoked
+                        and t.updated_at < now() - settings.sessions_inactivity_timeout - interval '24 hours'))
+        order by d.id
+        limit batch for update skip locked);
+    v_gone := postern._delete_each('sessions', v_ids);
+    perform postern._move_cleanup('sessions', case
+        when cardinality(v_ids) >= batch or v_gone.last_id < v_ids[cardinality(v_ids)] then v_gone.last_id else v_until end::text);
+    deleted := v_gone.deleted;
+    problem := v_gone.problem;
 end
 $$;
 
 comment on function postern._clean_timed_out(auth.settings, integer) is
-'Deletes sessions whose timebox or time without a refresh ended more than a day ago, and returns how many. Looks at 50 times batch sessions at most, and goes on from there the next time.
+'Deletes sessions whose timebox or time without a refresh ended more than a day ago; returns as postern._delete_each. Looks at 50 times batch sessions at most, and goes on from there the next time, whether or not all of them could go.
 Called by: postern._clean_sessions.
-Refuses: errors of users'' triggers and foreign keys reach the caller.';
+Refuses: never.';
 
 create or replace function postern._clean_sessions(settings auth.settings, batch integer)
 returns jsonb
@@ -195,7 +236,8 @@ as $$
 declare
     v_tokens integer := postern._clean_tokens(batch);
     v_revoked integer;
-    v_sessions integer;
+    v_ended record;
+    v_timed_out record;
 begin
     update auth.refresh_tokens r
     set revoked = true, updated_at = now()
@@ -207,16 +249,14 @@ begin
         limit batch for update of d skip locked);
     get diagnostics v_revoked = row_count;
 
-    delete from auth.sessions s
-    where s.id in (
+    v_ended := postern._delete_each('sessions', array(
         select d.id from auth.sessions d
         where d.not_after < now() - interval '72 hours'
-        limit batch for update skip locked);
-    get diagnostics v_sessions = row_count;
-
+        limit batch for update skip locked));
+    v_timed_out := postern._clean_timed_out(settings, batch);
     return jsonb_build_object(
-        'refresh_tokens', v_tokens, 'refresh_tokens_revoked', v_revoked, 'sessions', v_sessions,
-        'timed_out_sessions', postern._clean_timed_out(settings, batch));
+        'refresh_tokens', v_tokens, 'refresh_tokens_revoked', v_revoked, 'sessions', v_ended.deleted,
+        'timed_out_sessions', v_timed_out.deleted, 'problem', coalesce(v_ended.problem, v_timed_out.problem));
 end
 $$;
 
@@ -343,7 +383,8 @@ begin
     delete from auth.rate_limits l
     where (l.limiter, l.key) in (
         select d.limiter, d.key from auth.rate_limits d
-        where d.full_at < clock_timestamp()
+        -- What all clients share stays, or who comes first makes its row while others hold the account's (DESIGN 11).
+        where d.full_at < clock_timestamp() and d.key <> ''
         limit batch for update skip locked);
     get diagnostics v_limits = row_count;
     return jsonb_build_object('outbox', v_outbox, 'hook_runs', v_runs, 'rate_limits', v_limits);
@@ -351,6 +392,6 @@ end
 $$;
 
 comment on function postern._clean_records(auth.settings, integer) is
-'Deletes mails and SMS that were sent or given up a week ago, records of hooks and errors after auth.settings.hook_runs_retention, and buckets that are full again, which is what no row means too.
+'Deletes mails and SMS that were sent or given up a week ago, records of hooks and errors after auth.settings.hook_runs_retention, and buckets of clients and accounts that are full again, which is what no row means too.
 Called by: postern.cleanup.
 Refuses: errors of users'' triggers reach the caller.';

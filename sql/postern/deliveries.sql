@@ -127,7 +127,10 @@ as $$
 declare
     v_purposes auth.one_time_token_type[];
 begin
-    delete from auth.flow_state f where f.user_id = queued.user_id and f.created_at = queued.created_at;
+    -- The user's row first, as everywhere; wholly, because it may be deleted.
+    perform from auth.users u where u.id = queued.user_id for update;
+    -- Not by "=": without statistics, the index on times would do as well as that on users.
+    delete from auth.flow_state f where f.user_id = queued.user_id and f.created_at is not distinct from queued.created_at;
     begin
         delete from auth.users u
         where u.id = queued.user_id and u.created_at = queued.created_at and u.confirmed_at is null

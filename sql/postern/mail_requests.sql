@@ -176,8 +176,9 @@ begin
             perform postern._check_disposable(v_email);
             v_is_reserved := postern._reserve_mail(v_settings);
             v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data, new_user_id);
-            v_is_new := not v_settings.mailer_autoconfirm;
-            if v_settings.mailer_autoconfirm then
+            -- Another request may have been quicker: the account is its.
+            v_is_new := v_user.created_at = now();
+            if v_is_new and v_settings.mailer_autoconfirm then
                 perform postern._confirm_email(v_user.id);
                 perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', 'email'));
                 select u.* into v_user from auth.users u where u.id = v_user.id;
@@ -194,7 +195,8 @@ begin
                 (request_magic_link.caller).request_id);
         end if;
         return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object(),
-            'user_id', case when v_is_new and v_settings.hook_after_user_created_enabled then v_user.id end);
+            'user_id', case when v_is_new and not v_settings.mailer_autoconfirm and v_settings.hook_after_user_created_enabled
+                then v_user.id end);
     {{ template "handler" "Error sending magic link email" }}
     end;
 end

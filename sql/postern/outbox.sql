@@ -188,7 +188,7 @@ begin
     v_text_hook := postern._sending_hook(v_settings, 'sms');
     -- What nobody needs any more is not sent late.
     update auth.outbox o
-    set state = 'expired', sealed = null
+    set state = 'expired', sealed = null, payload = o.payload - 'before'
     where o.id in (
         select e.id from auth.outbox e
         where e.state = 'queued' and e.next_attempt_at <= now() and e.expires_at <= now()
@@ -251,7 +251,7 @@ $$;
 
 comment on function postern.record_delivery(uuid, text, text, text) is
 'Notes what became of a claimed mail or SMS: sent, retry (later, with growing distance; given up after 12 attempts), resting (later, no attempt was made), released (at once: it was not begun) or refused (for good); reply is what the relay said. Secrets go with the last state.
-Called by: the gateway''s workers.
+Called by: the gateway, with its first attempt and as a worker; postern.send_by_hook.
 Refuses: never; a row that another worker has claimed meanwhile is left alone.';
 
 create or replace function postern.list_outbox(state text default null, row_limit integer default 100)

@@ -31,6 +31,7 @@ declare
         when 'phone_change_token' then 'phone_change' when 'reauthentication_token' then 'reauthentication'
         else 'confirmation' end;
     v_retry integer;
+    v_user auth.users;
     v_row auth.outbox;
     v_delivery json;
 begin
@@ -47,6 +48,10 @@ begin
             perform postern._refuse(429, 'over_sms_send_rate_limit', 'SMS rate limit exceeded', retry_after => v_retry);
         end if;
     end if;
+
+    -- The row lock settles two requests at once: the second finds the first one's time.
+    select u.* into v_user from auth.users u where u.id = known.id for no key update;
+    perform postern._check_frequency(postern._sent_at(v_user, purpose), settings.sms_max_frequency, 'over_sms_send_rate_limit');
 
     -- Leased to the gateway that asked: it makes the first attempt before it answers. If it dies, another one sends.
     insert into auth.outbox as o (
@@ -134,8 +139,9 @@ begin
             end if;
             v_is_reserved := postern._reserve_text(v_settings, v_phone);
             v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data, new_user_id);
-            v_is_new := true;
-            if v_settings.sms_autoconfirm then
+            -- Another request may have been quicker: the account is its.
+            v_is_new := v_user.created_at = now();
+            if v_is_new and v_settings.sms_autoconfirm then
                 update auth.users u set phone_confirmed_at = now() where u.id = v_user.id;
             end if;
         end if;

@@ -359,5 +359,5 @@ $$;
 
 comment on function postern._base64url_decode(text) is
 'Bytes of a base64url text without padding (RFC 4648 section 5).
-Called by: postern.refresh_adopted_session.
+Called by: postern.refresh_adopted_session, postern._read_cursor.
 Refuses: invalid input is an error of PostgreSQL.';

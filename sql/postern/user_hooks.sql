@@ -44,7 +44,7 @@ begin
         end if;
         if v_provider is not null and (postern._find_user(v_email, v_phone, v_audience)).id is not null then
             return json_build_object('v', v_settings.version);
-        elsif v_provider = 'email' then
+        elsif v_provider = 'email' and not is_invited then
             perform postern._check_disposable(v_email);
         end if;
 

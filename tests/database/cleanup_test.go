@@ -3,6 +3,8 @@ package database_test
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/postern-auth/postern/tests/pgtest"
 )
 
 // The clean-up looks through large tables in stretches: no call scans one of them, and after enough calls all that is to go is gone.
@@ -71,5 +73,35 @@ func TestCleanupReadsLargeTablesInStretches(t *testing.T) {
 	}
 	if n := ask[int](t, conn, `select count(*) from auth.users`); n != rows-30 {
 		t.Errorf("%d accounts are left", n)
+	}
+}
+
+// What belongs to one account and is in use holds up that account only.
+func TestCleanupPassesOverWhatIsInUse(t *testing.T) {
+	t.Parallel()
+	db, conn := installed(t)
+	run(t, conn, `update auth.settings set external_anonymous_users_enabled = true`, `
+		insert into auth.users (instance_id, id, is_anonymous, is_sso_user, created_at, updated_at)
+		select '00000000-0000-0000-0000-000000000000', ('00000000-0000-4000-8000-00000000000' || n)::uuid, true, false, now() - interval '1 year', now()
+		from generate_series(1, 2) n`,
+		`create table public.notes (owner uuid references auth.users (id) on delete cascade)`,
+		`insert into public.notes select id from auth.users order by id limit 1`,
+		`grant all on public.notes to postern_owner`)
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, conn, `select from public.notes for update`)
+	gateway := pgtest.Connect(t, db.GatewayDSN)
+	run(t, gateway, `set lock_timeout = '50ms'`)
+	const deleted = `select postern.cleanup() #>> '{body,deleted,anonymous_users}'`
+	if n := ask[string](t, gateway, deleted); n != "1" {
+		t.Errorf("%s accounts went", n)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := ask[string](t, gateway, deleted); n != "1" {
+		t.Errorf("afterwards %s", n)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/postern-auth/postern/tests/pgtest"
 )
 
-// Keys are locked before rows (DESIGN 11): two requests that need the quota of mails or SMS and one account wait for each other in
+// Keys are locked before rows (DESIGN 11), and an account before what belongs to it: two requests that need both wait for each other in
 // one order, so that neither is the victim of a deadlock. A third connection holds both up until each has taken what it takes first.
-func TestQuotasAndAccountsAreLockedInOneOrder(t *testing.T) {
+func TestLocksAreTakenInOneOrder(t *testing.T) {
 	t.Parallel()
 	const (
 		me       = `postern.caller(user_id => (select id from auth.users where email = 'ada@example.com'))`
@@ -53,6 +53,21 @@ func TestQuotasAndAccountsAreLockedInOneOrder(t *testing.T) {
 			given: slowTrigger, holding: `select pg_advisory_xact_lock(1)`,
 			first:  `postern.request_magic_link('new@example.com', envelope => ` + envelope + `)`,
 			second: `postern.admin_invite_user(postern.caller(role => 'service_role'), email => 'new@example.com', envelope => ` + envelope + `)`,
+		},
+		"taking back, recovery": {
+			given: `update auth.settings set hook_send_email_enabled = true, hook_send_email_uri = 'https://hooks.example.com/x';
+				select ` + recovery,
+			holding: `select from auth.one_time_tokens for update`,
+			first:   `postern.take_back(array(select id from auth.outbox))`, second: recovery,
+		},
+		"taking back, its link": {
+			given: `update auth.settings set hook_send_email_enabled = true, hook_send_email_uri = 'https://hooks.example.com/x';
+				select postern.request_recovery('ada@example.com', repeat('x', 43), 's256', envelope =>
+					postern.envelope(outbox_id => gen_random_uuid(), code_hmac => 'c', link_digest => 'link', sealed => 's'))`,
+			holding: `select from auth.flow_state for update`,
+			first:   `postern.take_back(array(select id from auth.outbox))`,
+			// That it is refused then is right, and no matter here.
+			second: `json_build_object('answer', postern.verify_one_time_token('recovery', link_digest => 'link', is_pkce => true))`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -242,3 +242,35 @@ func TestTwoStartsAtOnce(t *testing.T) {
 		t.Errorf("settings: %s", got)
 	}
 }
+
+// Asked for by several clients at once, a number gets one SMS: the second request waits for the first, and finds its time.
+func TestCodesForOneNumberAtOnce(t *testing.T) {
+	t.Parallel()
+	db, conn := installed(t)
+	run(t, conn, `update auth.settings set jwt_aud = 'authenticated', external_phone_enabled = true, sms_max_frequency = '1 minute', rate_limit_sms_sent = '1000'`)
+	account(t, conn)
+	run(t, conn, `update auth.users set phone = '15551230001', phone_confirmed_at = now(), email = null`)
+	together[string](t, db, 8, `select postern.request_sms('15551230001', envelope =>
+		postern.envelope(outbox_id => gen_random_uuid(), code_hmac => 'c', link_digest => gen_random_uuid()::text, sealed => 's'))::text`)
+	if n := ask[int](t, conn, `select count(*) from auth.outbox`); n != 1 {
+		t.Errorf("%d SMS were queued", n)
+	}
+}
+
+// Of requests that register one address or number at the same time, one tells the after_user_created hook of the account.
+func TestOneOfManyRegistersAnAccount(t *testing.T) {
+	t.Parallel()
+	db, conn := installed(t)
+	run(t, conn, `update auth.settings set jwt_aud = 'authenticated', external_phone_enabled = true, smtp_max_frequency = '0', sms_max_frequency = '0',
+		rate_limit_email_sent = '1000', rate_limit_sms_sent = '1000', hook_after_user_created_enabled = true`)
+	const envelope = `postern.envelope(outbox_id => gen_random_uuid(), code_hmac => 'c', link_digest => gen_random_uuid()::text, sealed => 's')`
+	for name, function := range map[string]string{
+		"link": `postern.request_magic_link('new@example.com', envelope => ` + envelope + `)`,
+		"SMS":  `postern.request_sms('15551230001', envelope => ` + envelope + `)`,
+	} {
+		told := tally(together[string](t, db, 8, `select (a ->> 'user_id' is not null)::text from `+function+` a`))
+		if told["true"] != 1 {
+			t.Errorf("%s: told %v", name, told)
+		}
+	}
+}

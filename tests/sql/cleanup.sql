@@ -1,6 +1,6 @@
 -- postern.cleanup: what has expired goes, in small batches (contract core.md 12.6).
 begin;
-select plan(44);
+select plan(51);
 \ir support.psql
 -- cleaned() runs it and lists what it deleted.
 create function pg_temp.cleaned(batch integer default 100) returns text language sql as $$
@@ -88,8 +88,15 @@ select pg_temp.run($$ insert into auth.oauth_client_states (id, provider_type, c
 select postern.cleanup() as answer \gset
 select is(:'answer'::json #>> '{body,deleted,oauth_client_states}', '1', 'a row that cannot go does not keep others');
 select matches(:'answer'::json #>> '{body,problems,accounts}', '^23503: .*notes', 'and is named');
+-- Nor does it hold up other accounts, the next to come into the same stretch included.
+select postern.sign_up_anonymously() from generate_series(1, 3) \g /dev/null
+select pg_temp.age('users', 'is_anonymous', 'created_at', '31 days') \g /dev/null
+select pg_temp.age('sessions', 'true', 'created_at', '31 days') \g /dev/null
+select pg_temp.run('insert into public.notes select id from auth.users u where is_anonymous and not exists (select from public.notes where owner = u.id) limit 1') \g /dev/null
+select is(pg_temp.cleaned(), 'anonymous_users 2', 'whom nothing refers to goes, whoever else stays');
+select is(pg_temp.cleaned(), 'nothing', 'who is referred to stays');
 select pg_temp.run('drop table public.notes') \g /dev/null
-select is(pg_temp.cleaned(), 'anonymous_users 1', 'without it, it goes');
+select is(pg_temp.cleaned(), 'anonymous_users 2', 'without it, they go');
 
 -- Stretches: a batch of 1 looks at 50 rows, and the next call goes on behind them.
 create function pg_temp.position(part text) returns text language sql as $$
@@ -106,6 +113,21 @@ select is(pg_temp.cleaned(1) || ', ' || right(pg_temp.position('anonymous_users'
 select is(pg_temp.cleaned(1), 'anonymous_users 1', 'and so on');
 select is(pg_temp.cleaned(1), 'nothing', 'there is nothing more');
 select is(pg_temp.position('anonymous_users'), null, 'at the end it begins anew');
+select pg_temp.run('update auth.users set is_anonymous = true where aud = ''x'' and right(id::text, 2) in (''01'', ''02'', ''03'')') \g /dev/null
+select pg_temp.run('create table public.notes (owner uuid references auth.users (id))') \g /dev/null
+select pg_temp.run('insert into public.notes select id from auth.users where right(id::text, 2) in (''01'', ''02'')') \g /dev/null
+select is(pg_temp.cleaned(1) || ', ' || pg_temp.cleaned(1) || ', ' || pg_temp.cleaned(1), 'nothing, nothing, anonymous_users 1',
+    'a batch that cannot go does not hold up the next one');
+select pg_temp.run('drop table public.notes') \g /dev/null
+-- Deletions that take their time must not be undone by statement_timeout.
+select pg_temp.run('update auth.users set is_anonymous = true where aud = ''x'' and right(id::text, 2) in (''11'', ''12'', ''13'')') \g /dev/null
+select pg_temp.run('create function public.slow() returns trigger language plpgsql as ''begin perform pg_sleep(1.1); return old; end''') \g /dev/null
+select pg_temp.run('create trigger slow before delete on auth.users for each row when (old.is_anonymous) execute function public.slow()') \g /dev/null
+select postern.cleanup() as answer \gset
+select is(:'answer'::json #>> '{body,deleted,anonymous_users}', '2', 'after two seconds the rest waits');
+select is(:'answer'::json #>> '{body,is_done}', 'false', 'for a call at once');
+select is(right(pg_temp.position('anonymous_users'), 2), '12', 'which goes on there');
+select pg_temp.run('drop trigger slow on auth.users; drop function public.slow()') \g /dev/null
 select pg_temp.run('delete from auth.users where aud = ''x''') \g /dev/null
 
 -- Codes, flows, factors
@@ -144,6 +166,9 @@ select pg_temp.run($$ insert into auth.rate_limits (limiter, key, full_at)
     values ('token', 'a', clock_timestamp() - interval '1 s'), ('token', 'b', clock_timestamp() + interval '1 h') $$) \g /dev/null
 select is(pg_temp.cleaned(), 'rate_limits 1', 'a bucket that is full again goes');
 select is(pg_temp.value('select string_agg(key, '' '') from auth.rate_limits'), 'b', 'others count on');
+select pg_temp.run($$ insert into auth.rate_limits (limiter, key, full_at) values ('emails', '', clock_timestamp() - interval '1 s') $$) \g /dev/null
+select is(pg_temp.cleaned(), 'nothing', 'the quota of all clients stays: its row is what they lock');
+select pg_temp.run($$ delete from auth.rate_limits where key = '' $$) \g /dev/null
 
 -- Batches
 select pg_temp.run($$ insert into auth.rate_limits (limiter, key, full_at) select 'token', n::text, now() - interval '1 s' from generate_series(1, 25) n $$) \g /dev/null

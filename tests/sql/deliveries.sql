@@ -1,7 +1,7 @@
 -- What the gateway that asked delivers itself: mail by a hook and SMS, handed to it, sent by a function, taken back
 -- (contract mfa-hooks.md 3.4 to 3.8; DESIGN 9). That nothing is left of what is taken back, tests/http shows.
 begin;
-select plan(35);
+select plan(37);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = ''authenticated'', rate_limit_email_sent = ''1000'',
     rate_limit_sms_sent = ''1000'', external_phone_enabled = true, mailer_autoconfirm = false, smtp_max_frequency = ''0'',
@@ -77,6 +77,10 @@ select pg_temp.sending('email', 'return ''{"error": {"http_code": 418, "message"
 select is(pg_temp.refused(pg_temp.sent('b1')), '418 unknown: not here', 'it refuses');
 select pg_temp.sending('email', 'raise exception ''broken'';') \g /dev/null
 select is(pg_temp.sent('b1') #>> '{error,database,message}', 'broken', 'it raises');
+select pg_temp.sending('email', 'execute format(''select %s / 0'', event #>> ''{email_data,token}'');') \g /dev/null
+select pg_temp.sent('b1', '{"email_data": {"token": "987654"}}') as answer \gset
+select matches(:'answer'::json #>> '{error,cause}', 'division by zero.*\*\*\* / 0', 'it fails at a statement with the code in it');
+select is(strpos(:'answer' || pg_temp.value('select string_agg(h::text, '''') from auth.hook_runs h'), '987654'), 0, 'which neither log nor record has');
 select pg_temp.sending('email', 'return ''[]''::jsonb;') \g /dev/null
 select is(pg_temp.refused(pg_temp.sent('b1')), '500 unexpected_failure: Error unmarshaling JSON output.', 'it answers no object');
 select is(pg_temp.seen(), 1::bigint, 'what it wrote is undone');

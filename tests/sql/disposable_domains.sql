@@ -1,6 +1,6 @@
 -- auth.disposable_domains: addresses that open no account and become nobody's (issue 3, 5).
 begin;
-select plan(30);
+select plan(31);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', mailer_autoconfirm = true, external_anonymous_users_enabled = true, smtp_max_frequency = ''0''') \g /dev/null
 select pg_temp.account('ada@good.example') as ada \gset
@@ -49,6 +49,8 @@ select is(pg_temp.outcome(postern.update_user(pg_temp.me(:'anonymous'), email =>
 select pg_temp.set('hook_before_user_created_enabled = true, hook_before_user_created_uri = ''https://hook.example''') \g /dev/null
 select is(pg_temp.outcome(postern.prepare_user(email => 'four@trash.example')), 'email_address_invalid', 'no hook is asked');
 select is(postern.prepare_user(email => 'four@good.example') ->> 'uri', 'https://hook.example', 'but for others');
+select isnt(postern.prepare_user(email => 'four@trash.example', is_invited => true, caller => postern.caller(role => 'service_role')) ->> 'user_id', null,
+    'and about whom an administrator invites');
 select pg_temp.set('hook_before_user_created_enabled = false') \g /dev/null
 
 -- Administrators may.

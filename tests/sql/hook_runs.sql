@@ -1,6 +1,6 @@
 -- auth.hook_runs and postern.explain_error: what became of hooks, and why requests failed (issue 3, 4; DESIGN 6, 10).
 begin;
-select plan(59);
+select plan(62);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', mailer_autoconfirm = true, external_anonymous_users_enabled = true') \g /dev/null
 select pg_temp.account('ada@example.com') as ada \gset
@@ -95,7 +95,12 @@ select is(pg_temp.sign_up('r6') #>> '{error,database,code}', '23514', 'a constra
 select is(pg_temp.explained('r6'), 'database | failed | 23514 | new row for relation "users" violates check constraint "mine"', 'is named');
 select is(pg_temp.explained('r6', 'table_name'), 'auth.users', 'with the table');
 select is(strpos(pg_temp.value('select string_agg(h::text, '''') from auth.hook_runs h'), pg_temp.hash()), 0, 'no hash of a password was kept');
-select pg_temp.run('alter table auth.users drop constraint mine') \g /dev/null
+select pg_temp.run('alter table auth.users add constraint mine2 check (recovery_token is null or recovery_token = '''') not valid') \g /dev/null
+select postern.request_recovery('ada@example.com', envelope => postern.envelope(outbox_id => gen_random_uuid(), code_hmac => 'c', link_digest => 'd',
+    sealed => 's')) as answer \gset
+select is(:'answer'::json #>> '{error,database,code}', '23514', 'one that refuses somebody''s row');
+select is(strpos(:'answer', pg_temp.hash()), 0, 'whoever asks is not told what is in it');
+select pg_temp.run('alter table auth.users drop constraint mine, drop constraint mine2') \g /dev/null
 
 select pg_temp.signed_in(:'ada') as session \gset
 select pg_temp.trigger('before delete on auth.sessions', 'raise exception ''stay''; ') \g /dev/null
@@ -166,6 +171,9 @@ select is(pg_temp.explained('h6', 'point, target, outcome, sqlstate, message, de
     'custom_access_token | pg-functions://postgres/app/hook | failed | P0001 | no seats | d | h | ' || :'ada' || ' | t', 'is recorded');
 select matches(pg_temp.explained('h6', 'context'), '^PL/pgSQL function app\.hook\(jsonb\) line 1 at RAISE', 'with its line');
 select matches(pg_temp.sign_in('h6b') #>> '{error,cause}', 'app\.hook\(jsonb\) line 1 at RAISE', 'which the log has too');
+select pg_temp.hook('custom_access_token', 'assert false, ''no seats''; ') \g /dev/null
+select pg_temp.sign_in('h6c') \g /dev/null
+select is(pg_temp.explained('h6c'), 'custom_access_token | pg-functions://postgres/app/hook | failed | P0004 | no seats', 'so is an assertion');
 select pg_temp.hook('custom_access_token', 'return ''{"error": {"http_code": 403, "message": "not you"}}''; ') \g /dev/null
 select is(pg_temp.refused(pg_temp.sign_in('h7')), '403 unknown: not you', 'a hook that refuses');
 select is(pg_temp.explained('h7'), 'custom_access_token | pg-functions://postgres/app/hook | refused | not you', 'is recorded');

@@ -1,6 +1,6 @@
 -- The outbox: claims and their end, what becomes of secrets, and the owner's functions.
 begin;
-select plan(26);
+select plan(27);
 \ir support.psql
 select pg_temp.run($$
     insert into auth.outbox (id, channel, kind, recipient, sealed, next_attempt_at, expires_at) values
@@ -10,6 +10,7 @@ select pg_temp.run($$
         ('00000000-0000-4000-8000-000000000004', 'email', 'recovery', 'not yet@example.com', 's', now() + interval '1 s', now() + interval '1 h'),
         ('00000000-0000-4000-8000-000000000005', 'email', 'password_changed_notification', 'note@example.com', null, now() - interval '1 s', now() + interval '1 h')$$)
     \g /dev/null
+update auth.outbox set payload = '{"email": "late@example.com", "before": {}}' where recipient = 'late@example.com';
 create function pg_temp.mail(n integer) returns text language sql as $$
     select pg_temp.value(format('select concat_ws('' '', state, attempts, sealed is not null, leased_by, last_reply) from auth.outbox where id = %L',
         '00000000-0000-4000-8000-00000000000' || n))
@@ -23,6 +24,7 @@ set local role postern_gateway;
 
 select is(pg_temp.claim('a', 1), '1', 'who is due first is claimed first');
 select is(pg_temp.mail(3), 'expired 0 f', 'what is too late expires, and its secret goes');
+select is(pg_temp.value('select payload from auth.outbox where state = ''expired'''), '{"email": "late@example.com"}', 'with what was to be restored');
 select is(pg_temp.claim('b', 20), '2 5', 'what somebody has, and what is not due, is left alone');
 select is(pg_temp.claim('b', 20), '', 'there is nothing left');
 select is(pg_temp.mail(1), 'queued 1 t a', 'a claim begins an attempt and names the worker');

@@ -105,7 +105,7 @@ $$;
 
 comment on function postern._merge_metadata(jsonb, jsonb) is
 'Merges metadata key by key; a key given as null is removed (contract core.md 6.3).
-Called by: postern.update_user, postern.admin_update_user, postern.admin_create_user.
+Called by: functions that create and change accounts.
 Refuses: never.';
 
 create or replace function postern._set_password(user_id uuid, encrypted_password text, kept_session uuid)

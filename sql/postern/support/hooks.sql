@@ -65,7 +65,7 @@ begin
         if point = 'custom_access_token' then
             v_output := postern._claims_of(v_output);
         end if;
-    exception when others or query_canceled then
+    exception when others or assert_failure or query_canceled then
         get stacked diagnostics
             v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
             v_hint = pg_exception_hint, v_datatype = pg_datatype_name, v_context = pg_exception_context;

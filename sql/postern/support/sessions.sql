@@ -58,7 +58,7 @@ $$;
 
 comment on function postern._session_problem(auth.settings, timestamptz, timestamptz, timestamp, auth.aal_level, uuid) is
 'Why a session may not go on, by its own end and the limits of auth.settings, in the words of contract core.md 4.6; null when it may.
-Called by: postern.refresh_session, postern._check_admin.
+Called by: postern._session_refusal, postern._is_newest_session, postern._check_admin.
 Refuses: never.';
 
 create or replace function postern._has_verified_factor(user_id uuid)
@@ -74,7 +74,7 @@ $$;
 
 comment on function postern._has_verified_factor(uuid) is
 'Whether a user can reach aal2.
-Called by: session limits, postern.update_user.
+Called by: session limits, postern._check_user_update.
 Refuses: never.';
 
 create or replace function postern._is_newest_session(settings auth.settings, session_id uuid)
@@ -99,5 +99,5 @@ $$;
 
 comment on function postern._is_newest_session(auth.settings, uuid) is
 'Whether no other valid session of the user with the same tag was used later (contract core.md 4.6, single session per user).
-Called by: postern.refresh_session.
+Called by: postern._session_refusal.
 Refuses: never.';
