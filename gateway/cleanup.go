@@ -12,18 +12,16 @@ const (
 	cleanupPause    = 200 * time.Millisecond // between two batches while there is more to delete
 )
 
-// keepHouse has the database delete what has expired, where that is switched on (contract core.md 12.6). The database lets one
+// keepHouse has the database delete what has expired. SQL knows whether that is switched on (contract core.md 12.6), and lets one
 // gateway at a time do it.
 func (s *Server) keepHouse(ctx context.Context) {
 	for {
 		wait := cleanupInterval
-		if s.policy.get().CleanupEnabled {
-			isDone, err := s.cleanUp()
-			if err != nil && ctx.Err() == nil {
-				s.log.Warn("deleting what has expired failed, trying again later", "error", err)
-			} else if err == nil && !isDone {
-				wait = cleanupPause
-			}
+		isDone, err := s.cleanUp()
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("deleting what has expired failed, trying again later", "error", err)
+		} else if err == nil && !isDone {
+			wait = cleanupPause
 		}
 		select {
 		case <-ctx.Done():
@@ -35,7 +33,7 @@ func (s *Server) keepHouse(ctx context.Context) {
 
 // cleanUp deletes one batch, and reports whether that was all that this gateway has to do for now.
 func (s *Server) cleanUp() (isDone bool, err error) {
-	a, err := s.callOnce(`select postern.cleanup()`)
+	a, err := s.callOnce(`select postern.cleanup(is_scheduled => true)`)
 	if err != nil {
 		return false, err
 	}

@@ -47,7 +47,6 @@ type policy struct {
 	TestCodes map[string]string `json:"sms_test_otp"`
 
 	CaptchaEnabled   bool `json:"security_captcha_enabled"`
-	CleanupEnabled   bool `json:"db_cleanup_enabled"`
 	EmailHookEnabled bool `json:"hook_send_email_enabled"`
 	SMSHookEnabled   bool `json:"hook_send_sms_enabled"`
 

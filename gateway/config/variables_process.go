@@ -51,7 +51,8 @@ func databaseVariables() []Variable {
 		later("GOTRUE_DB_CONN_MAX_LIFETIME", Duration, "0s", "longest life of a connection"),
 		later("GOTRUE_DB_CONN_MAX_IDLE_TIME", Duration, "0s", "longest idle time of a connection"),
 		later("GOTRUE_DB_HEALTH_CHECK_PERIOD", Duration, "0s", "time between checks of idle connections"),
-		setting("GOTRUE_DB_CLEANUP_ENABLED", Bool, "false", "delete what has expired").from("core.md 12.6"),
+		setting("GOTRUE_DB_CLEANUP_ENABLED", Bool, "false", "delete what has expired; settled mails and SMS, records of hooks and limits go anyway").
+			from("core.md 12.6"),
 		setting("POSTERN_ANONYMOUS_USERS_RETENTION", Duration, "720h",
 			"anonymous users are deleted this long after their last sign-in or refresh, when cleaning up is on; 0 keeps them").
 			with(parseRetention).from("Postern"),

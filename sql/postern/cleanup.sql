@@ -1,4 +1,4 @@
-create or replace function postern.cleanup(batch integer default 100)
+create or replace function postern.cleanup(batch integer default 100, is_scheduled boolean default false)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -19,7 +19,9 @@ begin
 
     select * into strict v_settings from auth.settings;
     -- Rows of limits come last: requests wait for them.
-    foreach v_part in array array['accounts', 'sessions', 'codes', 'factors', 'records'] loop
+    foreach v_part in array case when is_scheduled and not v_settings.db_cleanup_enabled then array['records']
+        else array['accounts', 'sessions', 'codes', 'factors', 'records'] end
+    loop
         -- A trigger or foreign key of somebody's that refuses holds up its own part only; of accounts and sessions, its own row.
         begin
             v_result := case v_part
@@ -46,8 +48,8 @@ begin
 end
 $$;
 
-comment on function postern.cleanup(integer) is
-'Deletes what has expired (contract core.md 12.6), mails and SMS that were settled a week ago, old records of hooks and errors, and limits that no longer limit: at most batch rows of a kind, passing over rows that are in use. Large tables it looks through in stretches, going on where it stopped. Returns how many of each, whether another call makes sense at once, and what could not be deleted and why; is_busy when another call is at it.
+comment on function postern.cleanup(integer, boolean) is
+'Deletes what has expired (contract core.md 12.6), mails and SMS that were settled a week ago, old records of hooks and errors, and limits that no longer limit: at most batch rows of a kind, passing over rows that are in use. Large tables it looks through in stretches, going on where it stopped. Returns how many of each, whether another call makes sense at once, and what could not be deleted and why; is_busy when another call is at it. is_scheduled: without auth.settings.db_cleanup_enabled only the records go, which Supabase Auth does not have: mails and SMS, hooks and errors, limits.
 Called by: one gateway at a time, every 30 seconds; an administrator in psql.
 Refuses: never.';
 

@@ -196,8 +196,8 @@ func (s *server) audit() []string {
 }
 
 // statements counts what the gateway sends to the database while work runs, and returns the texts. The reload of the policy
-// (get_settings), the outbox's workers (claim_outbox, record_delivery) and the record of failures (record_hook_run), which no request
-// waits for, do not count, nor do the bodies of postern.caller and postern.envelope, which the planner runs when it folds the calls into constants.
+// (get_settings), the outbox's workers (claim_outbox, record_delivery), the clean-up and the record of failures (record_hook_run), which
+// no request waits for, do not count, nor do the bodies of postern.caller and postern.envelope, which the planner runs when it folds the calls into constants.
 func (s *server) statements(work func()) (int, []string) {
 	s.t.Helper()
 	if s.one(`select current_setting('shared_preload_libraries') like '%pg_stat_statements%'`) != "true" {
@@ -209,7 +209,7 @@ func (s *server) statements(work func()) (int, []string) {
 		join pg_database d on d.oid = s.dbid and d.datname = current_database()
 		join pg_roles r on r.oid = s.userid and r.rolname = 'postern_gateway'
 		where s.query not like '%get_settings%' and s.query not like '%claim_outbox%' and s.query not like '%record_delivery%'
-			and s.query not like '%record_hook_run%'
+			and s.query not like '%record_hook_run%' and s.query not like '%cleanup%'
 			and s.query not like 'select row(ip, %)::postern.caller' and s.query not like 'select row(outbox_id, %)::postern.envelope'
 		order by s.query`)
 	count := 0

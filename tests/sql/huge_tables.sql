@@ -38,7 +38,7 @@ begin
     drop table import;
 end
 $$;
-select pg_temp.import(1, 400) \g /dev/null
+select pg_temp.import(1, 2000) \g /dev/null
 
 -- reads() is how many rows of the data a statement reads, deletes and updates included.
 create function pg_temp.rows_read() returns bigint language sql security definer as $$
@@ -120,7 +120,7 @@ select plan((select 3 * count(*)::integer from requests));
 savepoint young;
 select pg_temp.few(statement) from requests order by place;
 rollback to savepoint young;
-select pg_temp.import(401, 20000) \g /dev/null
+select pg_temp.import(2001, 20000) \g /dev/null
 savepoint imported;
 select pg_temp.few(statement) from requests order by place;
 rollback to savepoint imported;
