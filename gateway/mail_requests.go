@@ -85,10 +85,10 @@ func (s *Server) otpByText(q *request, in otpBody) (*response, error) {
 		return nil, err
 	}
 	args := append(s.requestCaller(q), text(in.Phone), in.CreateUser == nil || *in.CreateUser, in.Data.argument(), text(in.Channel),
-		text(in.CodeChallenge), text(in.CodeChallengeMethod), newUser)
+		text(in.CodeChallenge), text(in.CodeChallengeMethod), newUser, s.sms.Channels())
 	a, err := s.call(q, `select postern.request_sms(caller => `+requestCaller+`, phone => $4, create_user => $5, data => $6::jsonb,
-		channel => $7, code_challenge => $8, code_challenge_method => $9, new_user_id => $10, envelope => `+envelopeAt(11)+`)`,
-		append(args, m.envelope...)...)
+		channel => $7, code_challenge => $8, code_challenge_method => $9, new_user_id => $10, channels => $11,
+		envelope => `+envelopeAt(12)+`)`, append(args, m.envelope...)...)
 	a, err = s.delivered(q, a, err)
 	return passOn(s.toldAfter(q, a, err))
 }

@@ -67,12 +67,13 @@ func (s *Server) signUp(q *request) (*response, error) {
 	args := []any{
 		text(in.Email), text(in.Phone), hash, problem.argument(), in.Data.argument(), text(in.Channel),
 		text(in.CodeChallenge), text(in.CodeChallengeMethod), s.address(q), userAgent(q), s.audience(q), q.id(), newUser,
+		s.sms.Channels(),
 	}
 	a, err := s.callWithHook(q, `select postern.sign_up(
 		email => $1, phone => $2, password_hash => $3, password_problem => $4::json, data => $5::jsonb, channel => $6,
 		code_challenge => $7, code_challenge_method => $8,
 		caller => postern.caller(ip => $9, user_agent => $10, audience => $11, request_id => $12),
-		new_user_id => $13, envelope => `+envelopeAt(14)+`)`, append(args, m.envelope...)...)
+		new_user_id => $13, channels => $14, envelope => `+envelopeAt(15)+`)`, append(args, m.envelope...)...)
 	a, err = s.mailed(q, a, err)
 	a, err = s.toldAfter(q, a, err)
 	return s.signIn(q, a, problem.explain(err), nil)

@@ -88,14 +88,14 @@ func (s *Server) updateAttempt(q *request, in updateUserBody, limiterKey any) (*
 		uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), s.audience(q), limiterKey, q.id(),
 		text(in.Email), text(in.Phone), text(change.hash), problem.argument(), digest(change.stored),
 		change.isSame, change.isCurrent, text(in.Nonce), s.seal.CodeHMACs(in.Nonce), in.Data.argument(), in.AppMetadata.argument(),
-		text(in.Channel), text(in.CodeChallenge), text(in.CodeChallengeMethod), languages(q),
+		text(in.Channel), text(in.CodeChallenge), text(in.CodeChallengeMethod), languages(q), s.sms.Channels(),
 	}
 	statement := `select postern.update_user(
 		caller => postern.caller(user_id => $1, session_id => $2, audience => $3, limiter_key => $4, request_id => $5),
 		email => $6, phone => $7, password_hash => $8, password_problem => $9::json, compared_digest => $10,
 		is_same_password => $11, is_current_password => $12, nonce => $13, nonce_hmacs => $14, data => $15::jsonb,
 		app_metadata => $16::jsonb, channel => $17, code_challenge => $18, code_challenge_method => $19,
-		languages => $20`
+		languages => $20, channels => $21`
 	enclose := func(argument string, m minted) {
 		statement += ", " + argument + " => " + envelopeAt(len(args)+1)
 		args = append(args, m.envelope...)

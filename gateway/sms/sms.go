@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -189,9 +190,12 @@ func (s *Sender) Text(code string) (string, error) {
 	return text.String(), nil
 }
 
-// Supports says whether the provider knows a channel (mfa-hooks.md 4.3).
-func (s *Sender) Supports(channel string) bool {
-	return channel == channelSMS || channel == channelWhatsApp && (s.name == "twilio" || s.name == "twilio_verify")
+// Channels are those that the provider knows (mfa-hooks.md 4.3); without one there is SMS, for hooks and tests.
+func (s *Sender) Channels() []string {
+	if s != nil && (s.name == "twilio" || s.name == "twilio_verify") {
+		return []string{channelSMS, channelWhatsApp}
+	}
+	return []string{channelSMS}
 }
 
 // Send sends a code to a phone, whose number begins with the country's; an empty
@@ -204,7 +208,7 @@ func (s *Sender) Send(ctx context.Context, phone, channel, code string) (string,
 	if channel == "" {
 		channel = channelSMS
 	}
-	if !s.Supports(channel) {
+	if !slices.Contains(s.Channels(), channel) {
 		return "", &Failure{Text: fmt.Sprintf("channel type %q is not supported", channel)}
 	}
 	text, err := s.Text(code)

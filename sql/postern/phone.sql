@@ -96,7 +96,8 @@ create or replace function postern.request_sms(
     code_challenge_method text default null,
     envelope postern.envelope default null,
     new_user_id uuid default null,
-    caller postern.caller default null)
+    caller postern.caller default null,
+    channels text[] default '{sms}')
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -130,7 +131,7 @@ begin
             perform postern._refuse(400, 'phone_provider_disabled', 'Unsupported phone provider');
         end if;
         v_phone := postern._phone(request_sms.phone);
-        perform postern._check_channel(v_settings, channel);
+        perform postern._check_channel(v_settings, channel, channels);
 
         v_was_confirmed := v_user.phone_confirmed_at is not null;
         if v_user.id is null then
@@ -165,8 +166,8 @@ begin
 end
 $$;
 
-comment on function postern.request_sms(text, boolean, jsonb, text, text, text, postern.envelope, uuid, postern.caller) is
-'Texts a code to sign in with; creates the account when the number is new and create_user allows it (contract core.md 7.5).
+comment on function postern.request_sms(text, boolean, jsonb, text, text, text, postern.envelope, uuid, postern.caller, text[]) is
+'Texts a code to sign in with; creates the account when the number is new and create_user allows it (contract core.md 7.5). channels: those of the gateway''s provider.
 Called by: POST /otp with a phone.
 Refuses: over_request_rate_limit, over_sms_send_rate_limit (429); otp_disabled, signup_disabled (422); phone_provider_disabled, validation_failed (400).';
 

@@ -9,7 +9,8 @@ create or replace function postern.sign_up(
     code_challenge_method text default null,
     envelope postern.envelope default null,
     new_user_id uuid default null,
-    caller postern.caller default null)
+    caller postern.caller default null,
+    channels text[] default '{sms}')
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -51,7 +52,7 @@ begin
             v_provider := 'email';
             v_confirm := v_settings.mailer_autoconfirm;
         else
-            perform postern._check_channel(v_settings, channel);
+            perform postern._check_channel(v_settings, channel, channels);
             if coalesce(code_challenge, '') <> '' or coalesce(code_challenge_method, '') <> '' then
                 perform postern._refuse(400, 'validation_failed', 'PKCE not supported for phone signups');
             elsif not v_settings.external_phone_enabled then
@@ -110,8 +111,8 @@ begin
 end
 $$;
 
-comment on function postern.sign_up(text, text, text, json, jsonb, text, text, text, postern.envelope, uuid, postern.caller) is
-'Creates an account with an address or a number and a password hash; confirms it and opens a session at once when auth.settings says so. password_problem: what the gateway found wrong with the plain password, {status, code, message}. Contract core.md 3.
+comment on function postern.sign_up(text, text, text, json, jsonb, text, text, text, postern.envelope, uuid, postern.caller, text[]) is
+'Creates an account with an address or a number and a password hash; confirms it and opens a session at once when auth.settings says so. password_problem: what the gateway found wrong with the plain password, {status, code, message}; channels: those of its SMS provider. Contract core.md 3.
 Called by: POST /signup.
 Refuses: signup_disabled, weak_password (422); validation_failed, email_address_invalid, email_provider_disabled, phone_provider_disabled (400); user_already_exists (422) - known account where accounts are confirmed at once; errors of users'' triggers.';
 
@@ -175,20 +176,20 @@ comment on function postern._sign_up_again(auth.settings, auth.users, text, json
 Called by: postern.sign_up.
 Refuses: user_already_exists (422) - accounts are confirmed at once; over_email_send_rate_limit (429).';
 
-create or replace function postern._check_channel(settings auth.settings, channel text)
+create or replace function postern._check_channel(settings auth.settings, channel text, channels text[])
 returns void
 language plpgsql immutable
 as $$
 begin
-    if coalesce(channel, '') not in ('', 'sms') and not settings.hook_send_sms_enabled then
+    if coalesce(channel, '') <> '' and channel <> all (channels) and not settings.hook_send_sms_enabled then
         perform postern._refuse(400, 'validation_failed', 'Invalid channel, supported values are ''sms'' or ''whatsapp''. '
             || '''whatsapp'' is only supported if Twilio or Twilio Verify is used as the provider.');
     end if;
 end
 $$;
 
-comment on function postern._check_channel(auth.settings, text) is
-'Checks the channel that a code for a phone number is to be sent by; a hook judges for itself (contract mfa-hooks.md 4.3).
+comment on function postern._check_channel(auth.settings, text, text[]) is
+'Checks the channel that a code for a phone number is to be sent by: one that the gateway''s provider knows; a hook judges for itself (contract mfa-hooks.md 4.3).
 Called by: postern.sign_up, postern.request_sms, postern.update_user.
 Refuses: validation_failed (400).';
 

@@ -72,7 +72,8 @@ create or replace function postern.update_user(
     envelope postern.envelope default null,
     second_envelope postern.envelope default null,
     text_envelope postern.envelope default null,
-    languages text default null)
+    languages text default null,
+    channels text[] default '{sms}')
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -109,7 +110,7 @@ begin
         end if;
         if coalesce(update_user.phone, '') <> '' then
             v_phone := postern._phone(update_user.phone);
-            perform postern._check_channel(v_settings, channel);
+            perform postern._check_channel(v_settings, channel, channels);
         end if;
         if password_problem is not null then
             perform postern._refuse(
@@ -183,8 +184,8 @@ begin
 end
 $$;
 
-comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope, postern.envelope, text) is
-'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with. envelope and second_envelope are for a new address (the new and the present one), text_envelope for a new number. languages: Accept-Language of the request.
+comment on function postern.update_user(postern.caller, text, text, text, json, text, boolean, boolean, text, jsonb, jsonb, text, bytea[], text, text, postern.envelope, postern.envelope, postern.envelope, text, text[]) is
+'Changes the caller''s account: address, number, password, metadata (contract core.md 6.2 to 6.6). What the gateway found out about the plain passwords: password_problem {status, code, message}; whether the new one equals the stored one; whether the current one was right (null: not given); compared_digest = hex SHA-256 of the hash it compared with. envelope and second_envelope are for a new address (the new and the present one), text_envelope for a new number. languages: Accept-Language of the request; channels: those of the gateway''s SMS provider.
 Called by: PUT /user.
 Refuses: user_not_found, session_not_found, user_banned (403); over_request_rate_limit (429) - client, or guesses at the code; validation_failed, email_address_invalid, current_password_required, current_password_invalid, reauthentication_needed (400); insufficient_aal (401); not_admin (403); email_exists, phone_exists, same_password, user_sso_managed, reauthentication_not_valid (422); conflict (409) - the password changed meanwhile; errors of users'' triggers.';
 

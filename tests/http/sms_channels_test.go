@@ -1,0 +1,52 @@
+package http_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/postern-auth/postern/gateway"
+	"github.com/postern-auth/postern/tests/pgtest"
+)
+
+// WhatsApp is a channel where Twilio is the provider, and nowhere else (contract mfa-hooks.md 4.3).
+func TestCodesByWhatsApp(t *testing.T) {
+	t.Parallel()
+	sent := make(chan url.Values, 3)
+	twilio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		sent <- r.PostForm
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write([]byte(`{"sid": "S1", "status": "queued"}`))
+	}))
+	t.Cleanup(twilio.Close)
+	db := patient(t, pgtest.New(t))
+	env := []string{"GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_MAX_FREQUENCY=1ms"}
+	s := startAsking(t, db, gateway.Endpoints{SMS: twilio.URL}, append(env, "GOTRUE_SMS_PROVIDER=twilio", "GOTRUE_SMS_TWILIO_ACCOUNT_SID=a",
+		"GOTRUE_SMS_TWILIO_AUTH_TOKEN=t", "GOTRUE_SMS_TWILIO_MESSAGE_SERVICE_SID=+15550100")...)
+	byWhatsApp := func(phone string) map[string]any { return map[string]any{"phone": phone, "channel": "whatsapp"} }
+	arrived := func(to string) {
+		t.Helper()
+		if form := <-sent; form.Get("To") != to {
+			t.Errorf("sent to %s, want %s", form.Get("To"), to)
+		}
+	}
+
+	s.post("/otp", byWhatsApp("4915"), "").want(200)
+	arrived("whatsapp:+4915")
+	s.post("/signup", map[string]any{"phone": "4916", "password": "correct horse", "channel": "whatsapp"}, "").want(200)
+	arrived("whatsapp:+4916")
+	s.put("/user", byWhatsApp("4917"), s.member("ada@example.com").Access).want(200)
+	arrived("whatsapp:+4917")
+	s.post("/otp", map[string]any{"phone": "4918", "channel": "pigeon"}, "").refused(400, "validation_failed")
+
+	other := startOn(t, db, append(env, "GOTRUE_SMS_PROVIDER=textlocal", "GOTRUE_SMS_TEXTLOCAL_API_KEY=k", "GOTRUE_SMS_TEXTLOCAL_SENDER=s")...)
+	other.post("/otp", byWhatsApp("4919"), "").refused(400, "validation_failed")
+	if len(sent) > 0 {
+		t.Errorf("also sent: %v", <-sent)
+	}
+}
