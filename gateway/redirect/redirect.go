@@ -115,7 +115,8 @@ func (r *Rules) Allowed(candidate string) bool {
 		return false // browsers read a number as an IPv4 address
 	}
 	if address, err := netip.ParseAddr(host); err == nil {
-		return address.Unmap().IsLoopback()
+		// Without brackets an IPv6 address is no host, to browsers (RFC 3986 section 3.2.2).
+		return address.Unmap().IsLoopback() && (address.Is4() || strings.HasPrefix(parsed.Host, "["))
 	}
 	if (parsed.Scheme == "http" || parsed.Scheme == "https") && !plainHost.MatchString(host) {
 		return false

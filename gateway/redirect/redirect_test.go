@@ -1,6 +1,7 @@
 package redirect
 
 import (
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -201,6 +202,7 @@ func FuzzAllowed(f *testing.F) {
 		site, "https://a.foo.com/x", "https://a.b.bar.com/x/y.z?q=1", "http://127.0.0.1:3000", "myapp://cb", "https://evil.net/x.bar.com/y",
 		`https://app.example.com\@evil.net`, "https://2130706433/", "//evil.net", "https://x.bar.com@evil.net/", "https://[::1]/", "javascript://x.bar.com/%0aalert(1)",
 		"https://evil.net#.bar.com/", "https://evil.net:x.bar.com/", "http://localhost:9@evil.net/", "%", "\x00",
+		"//00::1:", "//[0::1]/",
 	} {
 		f.Add(seed)
 	}
@@ -218,8 +220,9 @@ func FuzzAllowed(f *testing.F) {
 			t.Fatalf("%q is allowed and is no URL", candidate)
 		}
 		host := parsed.Hostname()
+		address, _ := netip.ParseAddr(host)
 		switch {
-		case parsed.Scheme == "myapp", host == "localhost", host == "::1", strings.HasPrefix(host, "127."), strings.HasPrefix(host, "::ffff:"):
+		case parsed.Scheme == "myapp", host == "localhost", address.Unmap().IsLoopback() && (address.Is4() || parsed.Host[0] == '['):
 		case host == "app.example.com", strings.HasSuffix(host, ".foo.com"), strings.HasSuffix(host, ".bar.com"):
 		default:
 			t.Errorf("%q is allowed and goes to %q", candidate, host)
