@@ -163,12 +163,16 @@ func (s *Server) resend(q *request) (*response, error) {
 
 // reauthenticate is GET /reauthenticate (contract core.md 6.7).
 func (s *Server) reauthenticate(q *request) (*response, error) {
-	m, err := s.mintMail(q, "")
+	mail, err := s.mintMail(q, "")
+	if err != nil {
+		return nil, err
+	}
+	sms, err := s.mint(q, s.policy.get().SMSOTPLength, false, minted{})
 	if err != nil {
 		return nil, err
 	}
 	args := []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), q.id()}
 	a, err := s.call(q, `select postern.reauthenticate(caller => postern.caller(user_id => $1, session_id => $2, request_id => $3),
-		envelope => `+envelopeAt(4)+`)`, append(args, m.envelope...)...)
+		envelope => `+envelopeAt(4)+`, text_envelope => `+envelopeAt(11)+`)`, append(append(args, mail.envelope...), sms.envelope...)...)
 	return passOn(s.mailed(q, a, err))
 }

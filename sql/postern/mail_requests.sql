@@ -418,7 +418,8 @@ Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
 
 create or replace function postern.reauthenticate(
     envelope postern.envelope default null,
-    caller postern.caller default null)
+    caller postern.caller default null,
+    text_envelope postern.envelope default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -446,8 +447,8 @@ begin
         end if;
 
         if coalesce(v_user.email, '') = '' then
-            v_delivery := postern._text_code(v_settings, v_user, 'reauthentication_token', v_user.phone, 'sms', envelope,
-                (reauthenticate.caller).request_id);
+            v_delivery := postern._text_code(v_settings, v_user, 'reauthentication_token', v_user.phone, 'sms',
+                coalesce(text_envelope, envelope), (reauthenticate.caller).request_id);
             perform postern._audit_user('user_reauthenticate_requested', 'user', v_user.id);
             return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object());
         end if;
@@ -468,7 +469,7 @@ begin
 end
 $$;
 
-comment on function postern.reauthenticate(postern.envelope, postern.caller) is
-'Mails the caller a code that a change of password asks for (contract core.md 6.7).
+comment on function postern.reauthenticate(postern.envelope, postern.caller, postern.envelope) is
+'Mails the caller a code that a change of password asks for, or texts it where there is no address (contract core.md 6.7): from text_envelope then.
 Called by: GET /reauthenticate.
 Refuses: user_not_found, session_not_found, user_banned (403); validation_failed, email_address_not_authorized (400); email_not_confirmed, phone_not_confirmed (422); over_email_send_rate_limit (429).';

@@ -10,9 +10,14 @@ import (
 	"github.com/postern-auth/postern/tests/pgtest"
 )
 
-// WhatsApp is a channel where Twilio is the provider, and nowhere else (contract mfa-hooks.md 4.3).
-func TestCodesByWhatsApp(t *testing.T) {
-	t.Parallel()
+var byTwilio = []string{
+	"GOTRUE_SMS_PROVIDER=twilio", "GOTRUE_SMS_TWILIO_ACCOUNT_SID=a", "GOTRUE_SMS_TWILIO_AUTH_TOKEN=t",
+	"GOTRUE_SMS_TWILIO_MESSAGE_SERVICE_SID=+15550100",
+}
+
+// startTwilio starts a double of Twilio that takes every message, and hands on their forms.
+func startTwilio(t *testing.T) (gateway.Endpoints, <-chan url.Values) {
+	t.Helper()
 	sent := make(chan url.Values, 3)
 	twilio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err != nil {
@@ -24,10 +29,16 @@ func TestCodesByWhatsApp(t *testing.T) {
 		_, _ = w.Write([]byte(`{"sid": "S1", "status": "queued"}`))
 	}))
 	t.Cleanup(twilio.Close)
+	return gateway.Endpoints{SMS: twilio.URL}, sent
+}
+
+// WhatsApp is a channel where Twilio is the provider, and nowhere else (contract mfa-hooks.md 4.3).
+func TestCodesByWhatsApp(t *testing.T) {
+	t.Parallel()
+	endpoints, sent := startTwilio(t)
 	db := patient(t, pgtest.New(t))
 	env := []string{"GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_MAX_FREQUENCY=1ms"}
-	s := startAsking(t, db, gateway.Endpoints{SMS: twilio.URL}, append(env, "GOTRUE_SMS_PROVIDER=twilio", "GOTRUE_SMS_TWILIO_ACCOUNT_SID=a",
-		"GOTRUE_SMS_TWILIO_AUTH_TOKEN=t", "GOTRUE_SMS_TWILIO_MESSAGE_SERVICE_SID=+15550100")...)
+	s := startAsking(t, db, endpoints, append(env, byTwilio...)...)
 	byWhatsApp := func(phone string) map[string]any { return map[string]any{"phone": phone, "channel": "whatsapp"} }
 	arrived := func(to string) {
 		t.Helper()
@@ -49,4 +60,26 @@ func TestCodesByWhatsApp(t *testing.T) {
 	if len(sent) > 0 {
 		t.Errorf("also sent: %v", <-sent)
 	}
+}
+
+// Who has no address reauthenticates by a number, with a code as long as those of SMS are.
+func TestReauthenticationByNumber(t *testing.T) {
+	t.Parallel()
+	endpoints, sent := startTwilio(t)
+	s := startAsking(t, patient(t, pgtest.New(t)), endpoints, append(byTwilio, "GOTRUE_EXTERNAL_PHONE_ENABLED=true",
+		"GOTRUE_SMS_MAX_FREQUENCY=1ms", "GOTRUE_SMS_OTP_LENGTH=8", "GOTRUE_MAILER_OTP_LENGTH=6", "GOTRUE_SMS_TEMPLATE={{ .Code }}",
+		"GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_REAUTHENTICATION=true")...)
+	code := func() string {
+		t.Helper()
+		body := (<-sent).Get("Body")
+		if len(body) != 8 {
+			t.Errorf("the code %q", body)
+		}
+		return body
+	}
+	s.post("/otp", map[string]any{"phone": "4915"}, "").want(200)
+	me := s.post("/verify", map[string]any{"type": "sms", "phone": "4915", "token": code()}, "").want(200).session()
+	s.exec(`update auth.sessions set created_at = now() - interval '2 days'`)
+	s.get("/reauthenticate", me.Access).want(200)
+	s.put("/user", map[string]any{"password": "correct horse", "nonce": code()}, me.Access).want(200)
 }
