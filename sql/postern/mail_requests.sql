@@ -86,12 +86,7 @@ declare
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
-    if (request_recovery.caller).limiter_key is not null then
-        v_refused := postern._take_limit(v_settings, 'recover', (request_recovery.caller).limiter_key);
-        if v_refused is not null then
-            return v_refused;
-        end if;
-    end if;
+    {{ template "limited" "recover" }}
 
     begin
         if not v_settings.external_email_enabled then
@@ -299,12 +294,7 @@ declare
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
-    if (resend.caller).limiter_key is not null then
-        v_refused := postern._take_limit(v_settings, 'resend', (resend.caller).limiter_key);
-        if v_refused is not null then
-            return v_refused;
-        end if;
-    end if;
+    {{ template "limited" "resend" }}
 
     begin
         if coalesce(resend.type, '') not in ('signup', 'email_change', 'sms', 'phone_change') then

@@ -115,12 +115,7 @@ declare
 begin
     select * into strict v_settings from auth.settings;
     v_audience := coalesce(nullif((request_sms.caller).audience, ''), v_settings.jwt_aud);
-    if (request_sms.caller).limiter_key is not null then
-        v_refused := postern._take_limit(v_settings, 'otp', (request_sms.caller).limiter_key);
-        if v_refused is not null then
-            return v_refused;
-        end if;
-    end if;
+    {{ template "limited" "otp" }}
 
     begin
         perform postern._check_code_challenge(code_challenge, code_challenge_method);

@@ -14,12 +14,7 @@ declare
     v_has_phone boolean := coalesce(find_password.phone, '') <> '';
 begin
     select * into strict v_settings from auth.settings;
-    if (find_password.caller).limiter_key is not null then
-        v_refused := postern._take_limit(v_settings, 'token', (find_password.caller).limiter_key);
-        if v_refused is not null then
-            return v_refused;
-        end if;
-    end if;
+    {{ template "limited" "token" }}
 
     if v_has_email and v_has_phone then
         return postern._error(400, 'validation_failed', 'Only an email address or phone number should be provided on login.');

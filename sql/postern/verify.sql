@@ -21,12 +21,7 @@ declare
     v_flow auth.flow_state;
 begin
     select * into strict v_settings from auth.settings;
-    if (verify_one_time_token.caller).limiter_key is not null then
-        v_refused := postern._take_limit(v_settings, 'verify', (verify_one_time_token.caller).limiter_key);
-        if v_refused is not null then
-            return v_refused;
-        end if;
-    end if;
+    {{ template "limited" "verify" }}
     if link_digest is null or coalesce(verify_one_time_token.phone, '') <> '' then
         -- Outside of the block: what it counts stays counted when the code is refused.
         v_refused := postern._take_guess(
@@ -342,12 +337,7 @@ declare
     v_refused json;
 begin
     select * into strict v_settings from auth.settings;
-    if (exchange_auth_code.caller).limiter_key is not null then
-        v_refused := postern._take_limit(v_settings, 'token', (exchange_auth_code.caller).limiter_key);
-        if v_refused is not null then
-            return v_refused;
-        end if;
-    end if;
+    {{ template "limited" "token" }}
 
     begin
         if coalesce(exchange_auth_code.auth_code, '') = '' or coalesce(code_verifier, '') = '' then

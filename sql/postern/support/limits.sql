@@ -1,3 +1,14 @@
+{{- /* The beginning of a function that a limiter guards: its name is the argument. Before the block, so that what is taken stays
+taken when the request is refused. */ -}}
+{{- define "limited" -}}
+if (caller).limiter_key is not null then
+        v_refused := postern._take_limit(v_settings, '{{ . }}', (caller).limiter_key);
+        if v_refused is not null then
+            return v_refused;
+        end if;
+    end if;
+{{- end -}}
+
 create or replace function postern._refill(rate numeric, seconds integer)
 returns interval
 language sql immutable
