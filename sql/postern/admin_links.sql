@@ -159,6 +159,9 @@ begin
 
     -- The row lock settles this and the use of an earlier link: who is confirmed by then gets no other.
     select u.* into v_user from auth.users u where u.id = v_id for no key update;
+    if not found then
+        perform postern._start_over(v_id);
+    end if;
     if not v_is_new and v_user.email_confirmed_at is not null then
         perform postern._refuse(422, 'email_exists', 'A user with this email address has already been registered');
     elsif not v_is_new and merges_data and data is not null then

@@ -14,7 +14,7 @@ $$;
 
 comment on function postern.admin_get_user(postern.caller, text) is
 'One account (contract admin.md 5).
-Called by: GET /admin/users/{user_id}.
+Called by: GET /admin/users/{user_id}; the other methods of that path when their body is no JSON.
 Refuses: what _check_admin refuses (403); validation_failed, user_not_found (404).';
 
 create or replace function postern._check_known(user_id text)
@@ -279,6 +279,9 @@ begin
         from auth.users u
         where u.id = admin_update_user.user_id::uuid
         for no key update;
+        if not found then
+            perform postern._start_over(admin_update_user.user_id::uuid);
+        end if;
         v_shown := postern._user_json(v_user.id)::jsonb -> 'identities';
 
         if password_hash is not null then

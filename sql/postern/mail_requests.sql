@@ -446,7 +446,10 @@ begin
             v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');
         perform postern._check_mail(v_settings, v_user.email);
         -- The row lock settles two requests at once: the second finds the first one's time.
-        select u.* into strict v_user from auth.users u where u.id = v_user.id for no key update;
+        select u.* into v_user from auth.users u where u.id = v_user.id for no key update;
+        if not found then
+            perform postern._start_over((reauthenticate.caller).user_id);
+        end if;
         perform postern._check_frequency(
             v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');
         v_delivery := postern._send_mail(v_settings, 'reauthentication', '', v_user.email, v_user.id, envelope,

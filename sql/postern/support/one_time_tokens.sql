@@ -62,6 +62,9 @@ begin
             when 'reauthentication_token' then now() else u.reauthentication_sent_at end,
         updated_at = now()
     where u.id = owner_id;
+    if not found then
+        perform postern._start_over(owner_id);
+    end if;
 
     delete from auth.one_time_tokens o where o.user_id = owner_id and o.token_type = purpose;
     insert into auth.one_time_tokens (id, user_id, token_type, token_hash, relates_to, created_at, updated_at)

@@ -63,6 +63,22 @@ comment on function postern._is_passing(text) is
 Called by: the handler of every public function that writes; postern._call_sql_hook.
 Refuses: never.';
 
+create or replace function postern._start_over(user_id uuid)
+returns void
+language plpgsql stable
+as $$
+begin
+    raise exception using
+        errcode = 'serialization_failure',
+        message = format('the account %s was deleted meanwhile', _start_over.user_id);
+end
+$$;
+
+comment on function postern._start_over(uuid) is
+'Ends the work of a function that finds an account gone which it saw before. The gateway calls it once more, and it answers as if the account had never been.
+Called by: functions that wait for the row of an account.
+Refuses: always, with an SQLSTATE that passes every handler (DESIGN 6).';
+
 create or replace function postern._refusal(
     generic text,
     state text,
