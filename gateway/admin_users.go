@@ -85,6 +85,15 @@ func (s *Server) adminGetUser(q *request) (*response, error) {
 	return passOn(s.callAdmin(q, "admin_get_user", `, user_id => $6`, pathUserID(q)))
 }
 
+// unlessUnknown is what is wrong with the body of a request for one user, unless there is no such user: that comes first (contract
+// admin.md 1.1).
+func (s *Server) unlessUnknown(q *request, failure error) error {
+	if _, err := s.adminGetUser(q); err != nil {
+		return err
+	}
+	return failure
+}
+
 // pathUserID is the path's user id as text; SQL says whether it is one.
 func pathUserID(q *request) string { return storable(q.r.PathValue("user_id")) }
 
@@ -164,7 +173,7 @@ func (s *Server) importedPassword(q *request, in *adminUserBody) (hash string, p
 func (s *Server) adminUpdateUser(q *request) (*response, error) {
 	var in adminUserBody
 	if err := q.decode(&in); err != nil {
-		return nil, err
+		return nil, s.unlessUnknown(q, err)
 	}
 	var hash string
 	var problem *passwordProblem
@@ -191,13 +200,13 @@ func (s *Server) adminDeleteUser(q *request) (*response, error) {
 		SoftDelete bool `json:"should_soft_delete"`
 	}
 	raw, err := q.body()
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &in); err != nil {
-			return nil, badJSON(err.Error())
+	if err == nil && len(raw) > 0 {
+		if malformed := json.Unmarshal(raw, &in); malformed != nil {
+			err = badJSON(malformed.Error())
 		}
+	}
+	if err != nil {
+		return nil, s.unlessUnknown(q, err)
 	}
 	return passOn(s.callAdmin(q, "admin_delete_user", `, user_id => $6, soft => $7`, pathUserID(q), in.SoftDelete))
 }

@@ -39,6 +39,30 @@ func (s *Server) authorize(q *request, who guard) error {
 	return nil
 }
 
+// authorizeUnanswered is authorize and checkCaller, for guarded paths that nobody answers.
+func (s *Server) authorizeUnanswered(q *request, who guard) error {
+	if err := s.authorize(q, who); err != nil {
+		return err
+	}
+	return s.checkCaller(q, who)
+}
+
+// checkCaller asks SQL whether the caller may have an answer at all, where nothing else of the request asks: what is wrong with a
+// request is told after what is wrong with its caller (contract core.md 1.1, admin.md 0.1).
+func (s *Server) checkCaller(q *request, who guard) (err error) {
+	switch who {
+	case user:
+		_, err = s.call(q, `select postern.check_caller(caller => postern.caller(user_id => $1, session_id => $2))`,
+			uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID))
+	case admin:
+		_, err = s.callAdmin(q, "check_caller", ", is_administration => true")
+	}
+	return err
+}
+
+// listsRole reports whether a role is an administrator's by the gateway's copy of the settings.
+func (s *Server) listsRole(role string) bool { return slices.Contains(s.policy.get().AdminRoles, role) }
+
 // bearer cuts the token out of an Authorization header: the scheme in any case, one blank, one word.
 func bearer(header string) (string, bool) {
 	const scheme = "bearer "
@@ -79,5 +103,5 @@ func (s *Server) isAdministrator(q *request) bool {
 		return false
 	}
 	claims, err := s.keys.Verify(text)
-	return err == nil && slices.Contains(s.policy.get().AdminRoles, claims.Role)
+	return err == nil && s.listsRole(claims.Role)
 }

@@ -145,7 +145,7 @@ func (s *Server) methods(routes []route) http.Handler {
 			}
 		}
 		if routes[0].guard != everybody && routes[0].path != "/logout" {
-			if err := s.authorize(q, routes[0].guard); err != nil {
+			if err := s.authorizeUnanswered(q, routes[0].guard); err != nil {
 				s.writeError(w, q, err)
 				return
 			}
@@ -163,9 +163,17 @@ func (s *Server) serve(w http.ResponseWriter, q *request, found route) {
 	if len(q.r.Header.Get("X-JWT-AUD")) > longestAudience {
 		err = refuse(http.StatusBadRequest, "validation_failed", "X-JWT-AUD cannot be longer than 255 bytes")
 	}
+	if err == nil && found.guard == admin && !s.listsRole(q.claims.Role) {
+		// Before anything is done for whoever is no administrator: passwords are hashed outside of the database.
+		err = s.checkCaller(q, admin)
+	}
 	var answer *response
 	if err == nil {
-		answer, err = found.handle(s, q)
+		if answer, err = found.handle(s, q); err != nil && q.statements == 0 {
+			if refused := s.checkCaller(q, found.guard); refused != nil {
+				err = refused
+			}
+		}
 	}
 	if err != nil {
 		s.writeError(w, q, err)
@@ -177,7 +185,7 @@ func (s *Server) serve(w http.ResponseWriter, q *request, found route) {
 func (s *Server) unknownBelow(who guard) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := requestOf(r)
-		if err := s.authorize(q, who); err != nil {
+		if err := s.authorizeUnanswered(q, who); err != nil {
 			s.writeError(w, q, err)
 			return
 		}

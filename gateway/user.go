@@ -53,7 +53,7 @@ type updateUserBody struct {
 func (s *Server) updateUser(q *request) (*response, error) {
 	var in updateUserBody
 	if err := q.decode(&in); err != nil {
-		return nil, err
+		return nil, s.countRefused(q, err)
 	}
 	if in.Email != "" && !s.policy.get().MailerAutoconfirm {
 		if err := s.checkMailAddress(q, in.Email, "email change", "user"); err != nil {
@@ -70,6 +70,15 @@ func (s *Server) updateUser(q *request) (*response, error) {
 		}
 		return passOn(a, err)
 	}
+}
+
+// countRefused has SQL count a change that came to nothing, unless the client was over its limit before: the limit comes first
+// (contract core.md 6.3).
+func (s *Server) countRefused(q *request, failure error) error {
+	if _, err := s.findOwnPassword(q, s.limiterKey(q)); err != nil {
+		return err
+	}
+	return failure
 }
 
 func (s *Server) updateAttempt(q *request, in updateUserBody, limiterKey any) (*answer, error) {
@@ -129,10 +138,14 @@ type passwordChange struct {
 	isCurrent *bool // nil when no current password was given
 }
 
-func (s *Server) changePassword(q *request, plain, current string, limiterKey any) (passwordChange, error) {
-	found, err := s.call(q, `select postern.find_own_password(
+func (s *Server) findOwnPassword(q *request, limiterKey any) (*answer, error) {
+	return s.call(q, `select postern.find_own_password(
 		caller => postern.caller(user_id => $1, session_id => $2, limiter_key => $3))`,
 		uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), limiterKey)
+}
+
+func (s *Server) changePassword(q *request, plain, current string, limiterKey any) (passwordChange, error) {
+	found, err := s.findOwnPassword(q, limiterKey)
 	if err != nil {
 		return passwordChange{}, err
 	}

@@ -39,6 +39,7 @@ set local client_min_messages = warning;
 {{ template "postern/sign_up.sql" . }}
 {{ template "postern/sign_in.sql" . }}
 {{ template "postern/refresh_session.sql" . }}
+{{ template "postern/check_caller.sql" . }}
 {{ template "postern/users.sql" . }}
 {{ template "postern/log_out.sql" . }}
 {{ template "postern/admin_list_users.sql" . }}
