@@ -28,6 +28,8 @@ type refusal struct {
 	Reasons    []string       `json:"reasons"`
 	Database   *databaseError `json:"database"`
 	Cause      string         `json:"cause"`
+
+	isUnclassified bool // an error that nobody expected: no code in a header, no id in the body (contract core.md 1.6)
 }
 
 // databaseError is an error of a user's trigger, constraint or hook, which clients see as it is (contract core.md 1.6).
@@ -87,7 +89,7 @@ func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	if dated {
 		header.Set("X-Supabase-Api-Version", datedVersion)
 	}
-	if e.Code != codeUnknown && e.Code != "invalid_client" && (!dated || e.Code != "weak_password") {
+	if !e.isUnclassified && e.Code != codeUnknown && e.Code != "invalid_client" && (!dated || e.Code != "weak_password") {
 		header.Set("X-Sb-Error-Code", e.Code)
 	}
 	if e.RetryAfter > 0 {
@@ -149,7 +151,7 @@ func (e *refusal) body(dated bool, q *request) any {
 		return e.Database
 	}
 	body := undatedBody{Code: e.Status, ErrorCode: e.Code, Message: e.Message, WeakPassword: weak}
-	if e.Status >= http.StatusInternalServerError {
+	if e.Status >= http.StatusInternalServerError && !e.isUnclassified {
 		body.ErrorID = q.id()
 	}
 	return body
@@ -185,8 +187,10 @@ func classify(err error) *refusal {
 	case pg != nil && argumentError(pg):
 		return refuse(http.StatusBadRequest, "validation_failed", "The request holds a value that cannot be stored: "+pg.Message)
 	}
-	return refuse(http.StatusInternalServerError, "unexpected_failure",
+	e := refuse(http.StatusInternalServerError, "unexpected_failure",
 		"Unexpected failure, please check server logs for more information")
+	e.isUnclassified = true
+	return e
 }
 
 // argumentError tells a value that PostgreSQL could not read as an argument (a number out of range in JSON, nesting without

@@ -139,17 +139,17 @@ begin
     foreach v_entry in array coalesce(sort, '{}') loop
         continue when trim(v_entry) = '';
         v_field := split_part(trim(v_entry), ' ', 1);
-        v_direction := lower(coalesce(nullif(trim(substr(trim(v_entry), length(v_field) + 1)), ''), 'desc'));
+        v_direction := coalesce(nullif(trim(substr(trim(v_entry), length(v_field) + 1)), ''), 'desc');
         if v_field <> 'created_at' then
             perform postern._refuse(400, 'validation_failed',
                 format('Bad Sort Parameters: bad field for sort ''%s''', v_field));
-        elsif v_direction not in ('asc', 'desc') then
+        elsif lower(v_direction) not in ('asc', 'desc') then
             perform postern._refuse(400, 'validation_failed',
                 format('Bad Sort Parameters: bad direction for sort ''%s'', only ''asc'' and ''desc'' allowed', v_direction));
         end if;
         continue when first_only and v_order is not null;
-        v_order := coalesce(v_order || ', ', '') || 'u.created_at ' || v_direction;
-        v_last := v_direction;
+        v_order := coalesce(v_order || ', ', '') || 'u.created_at ' || lower(v_direction);
+        v_last := lower(v_direction);
     end loop;
     return coalesce(v_order, 'u.created_at desc') || ', u.id ' || v_last;
 end

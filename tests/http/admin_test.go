@@ -204,6 +204,7 @@ func TestAdminListsUsers(t *testing.T) {
 		"page=99999999999999999999":    `Bad Pagination Parameters: strconv.ParseUint: parsing "99999999999999999999": value out of range`,
 		"per_page=0":                   `Bad Pagination Parameters: per_page must be greater than 0`,
 		"sort=email&page=abc":          `Bad Sort Parameters: bad field for sort 'email'`,
+		"sort=created_at+Foo":          `Bad Sort Parameters: bad direction for sort 'Foo', only 'asc' and 'desc' allowed`,
 		"sort=created_at+foo":          `Bad Sort Parameters: bad direction for sort 'foo', only 'asc' and 'desc' allowed`,
 		"sort=created_at+asc%3Bselect": `Bad Sort Parameters: bad direction for sort 'asc;select', only 'asc' and 'desc' allowed`,
 		"sort=created_at&sort=u.id--":  `Bad Sort Parameters: bad field for sort 'u.id--'`,
