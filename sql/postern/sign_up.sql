@@ -77,7 +77,7 @@ begin
         if not v_is_new then
             return postern._sign_up_again(
                 v_settings, v_user, v_provider, data, code_challenge, code_challenge_method, envelope,
-                (sign_up.caller).request_id);
+                (sign_up.caller).request_id, coalesce(nullif(channel, ''), 'sms'));
         elsif not v_confirm then
             if v_email is not null then
                 v_delivery := postern._mail_confirmation(
@@ -124,7 +124,8 @@ create or replace function postern._sign_up_again(
     challenge text,
     challenge_method text,
     envelope postern.envelope,
-    request_id text)
+    request_id text,
+    channel text)
 returns json
 language plpgsql
 as $$
@@ -132,8 +133,12 @@ declare
     v_confirmed boolean := case provider when 'email' then known.email_confirmed_at else known.phone_confirmed_at end is not null;
     v_delivery json;
 begin
-    -- Auto-confirm never opens a session for an account that exists: its password was not asked (DESIGN, security).
-    if settings.mailer_autoconfirm or settings.sms_autoconfirm then
+    -- Auto-confirm never opens a session for an account that exists: its password was not asked (DESIGN, security). That of the other
+    -- channel only changes what is said of a confirmed account (contract core.md 3.3).
+    if v_confirmed and (settings.mailer_autoconfirm or settings.sms_autoconfirm)
+        or provider = 'email' and settings.mailer_autoconfirm
+        or provider = 'phone' and settings.sms_autoconfirm
+    then
         perform postern._refuse(422, 'user_already_exists', 'User already registered');
     elsif v_confirmed then
         perform postern._audit_user('user_repeated_signup', 'user', known.id, json_build_object('provider', provider));
@@ -156,7 +161,7 @@ begin
         v_delivery := postern._mail_confirmation(settings, known, challenge, challenge_method, envelope, request_id);
     else
         v_delivery := postern._text_code(
-            settings, known, 'confirmation_token', known.phone, 'sms', envelope, request_id);
+            settings, known, 'confirmation_token', known.phone, channel, envelope, request_id);
         perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', provider));
     end if;
     if known.invited_at is not null then
@@ -171,7 +176,7 @@ begin
 end
 $$;
 
-comment on function postern._sign_up_again(auth.settings, auth.users, text, jsonb, text, text, postern.envelope, text) is
+comment on function postern._sign_up_again(auth.settings, auth.users, text, jsonb, text, text, postern.envelope, text, text) is
 'The answer to a sign-up with an address or number that has an account: a made-up user when it is confirmed; when it is not, the stored one, to whom the confirmation is sent again (contract core.md 3.3, 3.4).
 Called by: postern.sign_up.
 Refuses: user_already_exists (422) - accounts are confirmed at once; over_email_send_rate_limit (429).';

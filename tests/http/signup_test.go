@@ -196,6 +196,17 @@ func TestSignUpWithAKnownAddress(t *testing.T) {
 			Request: again, WantStatus: 422, WantAudit: []string{}, Then: untouched, WantBody: `{"error_code": "user_already_exists"}`,
 		},
 		{
+			Name: "unconfirmed, only numbers confirmed at once: the stored user", Env: []string{mailUnsure, smsConfirm}, Given: given("known@example.com", "", false),
+			Request: again, WantStatus: 200, WantAudit: []string{"user_confirmation_requested"}, Then: untouched,
+			WantBody: `{"id": "{user}", "confirmation_sent_at": "<time>", "user_metadata": {"kept": true, "nick": "<none>"}}`,
+		},
+		{
+			Name: "an unconfirmed number, only addresses confirmed at once: the stored user", Env: []string{phoneOn, mailConfirm, "GOTRUE_SMS_TEST_OTP=4915111111:123456"},
+			Given:   given("", "4915111111", false),
+			Request: call{Method: "POST", Path: "/signup", Body: `{"phone": "4915111111", "password": "another one"}`}, WantStatus: 200,
+			WantBody: `{"id": "{user}", "confirmation_sent_at": "<time>", "identities": [{"provider": "phone"}]}`,
+		},
+		{
 			Name: "confirmed, confirmation needed: a made-up user", Env: []string{mailUnsure}, Given: given("known@example.com", "", true),
 			Request: again, WantStatus: 200, WantAudit: []string{"user_repeated_signup"}, WantBody: madeUp, Exact: true,
 			Then: func(s *server, a *answer, v values) {
