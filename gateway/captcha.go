@@ -20,7 +20,11 @@ func withCaptcha(limiter string, handle func(*Server, *request) (*response, erro
 
 // tokenWithCaptcha is token, where only some grants need a captcha.
 func (s *Server) tokenWithCaptcha(q *request) (*response, error) {
-	switch q.r.URL.Query().Get("grant_type") {
+	grant, err := q.grantType()
+	if err != nil {
+		return nil, err
+	}
+	switch grant {
 	case "refresh_token", "pkce", "id_token":
 		return s.token(q)
 	}

@@ -79,12 +79,22 @@ func (q *request) decode(into any) error {
 }
 
 func (q *request) body() ([]byte, error) {
+	// The reference parses forms before anything else, so that nothing is left to be read as JSON.
+	if q.isForm() {
+		return nil, nil
+	}
+	return q.read()
+}
+
+// isForm reports whether the body is a form as browsers send it.
+func (q *request) isForm() bool {
+	return strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
+}
+
+// read is the body as it came.
+func (q *request) read() ([]byte, error) {
 	if q.isRead {
 		return q.raw, nil
-	}
-	// The reference parses forms before anything else, so that nothing is left to be read as JSON.
-	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
-		return nil, nil
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(nil, q.r.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {

@@ -7,14 +7,34 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/postern-auth/postern/gateway/password"
 	"github.com/postern-auth/postern/gateway/token"
 )
 
+// grantType is what a request to /token asks for: by its query, or by a form, whose body then holds no JSON (contract core.md 4.1).
+func (q *request) grantType() (string, error) {
+	if q.isForm() {
+		raw, err := q.read()
+		if err != nil {
+			return "", err
+		}
+		// Of a form that is broken, what could be read counts.
+		if form, _ := url.ParseQuery(string(raw)); form.Has("grant_type") {
+			return form.Get("grant_type"), nil
+		}
+	}
+	return q.r.URL.Query().Get("grant_type"), nil
+}
+
 // token is POST /token (contract core.md 4).
 func (s *Server) token(q *request) (*response, error) {
-	switch q.r.URL.Query().Get("grant_type") {
+	grant, err := q.grantType()
+	if err != nil {
+		return nil, err
+	}
+	switch grant {
 	case "refresh_token":
 		return s.refreshToken(q)
 	case "password":

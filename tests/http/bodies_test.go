@@ -74,6 +74,23 @@ func TestMembersOfABodyAreMatchedInAnyCaseAndTheLastOneCounts(t *testing.T) {
 	}
 }
 
+// A form names the grant, and holds no JSON (contract core.md 4.1).
+func TestGrantsNamedByAForm(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+	for _, c := range []struct{ query, body, code string }{
+		{"", "grant_type=password&email=me@example.com", "bad_json"},
+		{"", "grant_type=refresh_token", "bad_json"},
+		{"?grant_type=password", "grant_type=nonsense", "invalid_credentials"},
+		{"?grant_type=password", "email=me@example.com", "bad_json"},
+		{"", "email=me@example.com", "invalid_credentials"},
+		{"", "", "invalid_credentials"},
+	} {
+		s.do(call{Method: "POST", Path: "/token" + c.query, Body: c.body, Header: form}).refused(http.StatusBadRequest, c.code)
+	}
+}
+
 func TestLargeBodies(t *testing.T) {
 	t.Parallel()
 	s := start(t, "GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=true")
