@@ -50,7 +50,7 @@ $$;
 
 comment on function postern.find_own_password(postern.caller) is
 'The first half of a change of password: the hash that the current and the new password are compared with, null when there is none.
-Called by: PUT /user with a password; postern.update_user is then called without the limiter key.
+Called by: PUT /user with a password; postern.update_user is then called without the limiter key. PUT /user with a body that is no JSON, which only is counted.
 Refuses: user_not_found, session_not_found, user_banned (403); over_request_rate_limit (429).';
 
 create or replace function postern.update_user(
@@ -146,8 +146,11 @@ begin
         perform postern._check_user_update(v_settings, v_user, v_session, v_email, v_phone, password_hash, nonce, app_metadata);
 
         if password_hash is not null then
-            perform postern._check_new_password(
+            v_refused := postern._check_new_password(
                 v_settings, v_user, v_session, compared_digest, is_same_password, is_current_password, nonce, nonce_hmacs);
+            if v_refused is not null then
+                return v_refused;
+            end if;
             perform postern._set_password(v_user.id, password_hash, v_session.id);
             perform postern._add_email_identity_for_password(v_settings, v_user);
             perform postern._audit_user('user_updated_password', 'user', v_user.id);
@@ -246,11 +249,13 @@ create or replace function postern._check_new_password(
     is_current_password boolean,
     nonce text,
     nonce_hmacs bytea[])
-returns void
+returns json
 language plpgsql
 as $$
 declare
     v_has_password boolean := coalesce(known.encrypted_password, '') <> '';
+    v_used_code boolean := postern._needs_reauthentication(settings, session.id);
+    v_refused json;
 begin
     if v_has_password
         and encode(sha256(convert_to(known.encrypted_password, 'UTF8')), 'hex') is distinct from compared_digest
@@ -258,7 +263,7 @@ begin
         perform postern._refuse(409, 'conflict', 'The password changed meanwhile');
     end if;
 
-    if postern._needs_reauthentication(settings, session.id) then
+    if v_used_code then
         if coalesce(nonce, '') = '' then
             perform postern._refuse(400, 'reauthentication_needed', 'Password update requires reauthentication');
         end if;
@@ -275,25 +280,27 @@ begin
     end if;
 
     if settings.security_update_password_require_current_password and v_has_password
+        and is_current_password is not true
         and not exists (
             select from auth.mfa_amr_claims m
             where m.session_id = session.id and m.authentication_method in ('otp', 'magiclink', 'recovery'))
     then
-        if is_current_password is null then
-            perform postern._refuse(400, 'current_password_required', 'Current password required when setting new password.');
-        elsif not is_current_password then
-            perform postern._refuse(400, 'current_password_invalid', 'Current password required when setting new password.');
-        end if;
+        v_refused := postern._error(
+            400, case when is_current_password is null then 'current_password_required' else 'current_password_invalid' end,
+            'Current password required when setting new password.');
+    elsif is_same_password then
+        v_refused := postern._error(422, 'same_password', 'New password should be different from the old password.');
     end if;
-
-    if is_same_password then
-        perform postern._refuse(422, 'same_password', 'New password should be different from the old password.');
+    if v_refused is not null and not v_used_code then
+        perform postern._refuse(
+            (v_refused #>> '{error,status}')::integer, v_refused #>> '{error,code}', v_refused #>> '{error,message}');
     end if;
+    return v_refused;
 end
 $$;
 
 comment on function postern._check_new_password(auth.settings, auth.users, auth.sessions, text, boolean, boolean, text, bytea[]) is
-'Whether a user may set this password now (contract core.md 6.4).
+'Whether a user may set this password now (contract core.md 6.4). Null when so. A refusal after the code was found right is returned and not raised, so that the code is used up.
 Called by: postern.update_user.
 Refuses: conflict (409); reauthentication_needed, current_password_required, current_password_invalid (400); reauthentication_not_valid, same_password (422).';
 

@@ -372,6 +372,12 @@ func TestReauthentication(t *testing.T) {
 	s.exec(`update auth.users set reauthentication_sent_at = reauthentication_sent_at - interval '86401 seconds'`)
 	change("another password", code).refused(422, "reauthentication_not_valid")
 	s.exec(`update auth.users set reauthentication_sent_at = now()`)
+	// A right code is used up, even where the new password is refused.
+	change(goodPassword, code).refused(422, "same_password")
+	change("another password", code).refused(422, "reauthentication_not_valid")
+	s.exec(`update auth.users set reauthentication_sent_at = null`)
+	s.get("/reauthenticate", me.Access).want(200)
+	code = s.mail(r, "ada@example.com", 2).Code
 	change("another password", code).want(200)
 	change("a third password", code).refused(422, "reauthentication_not_valid")
 	s.signIn("ada@example.com", "another password")
