@@ -12,12 +12,17 @@ language plpgsql
 as $$
 declare
     v_sent_at timestamptz;
+    v_email text;
     v_delivery json;
 begin
     perform postern._check_frequency(known.recovery_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
     perform postern._check_mail(settings, known.email);
     -- The row lock settles two requests at once: the second finds the first one's time.
-    select u.recovery_sent_at into v_sent_at from auth.users u where u.id = known.id for no key update;
+    select u.recovery_sent_at, u.email::text into v_sent_at, v_email from auth.users u where u.id = known.id for no key update;
+    if v_email is distinct from known.email then
+        -- Whoever had the address until now is mailed nothing that opens the account.
+        perform postern._start_over(known.id);
+    end if;
     perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
 
     perform postern._start_flow(known.id, challenge, challenge_method, link_type, link_type);
@@ -48,11 +53,15 @@ language plpgsql
 as $$
 declare
     v_sent_at timestamptz;
+    v_email text;
     v_delivery json;
 begin
     perform postern._check_frequency(known.confirmation_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
     perform postern._check_mail(settings, known.email, is_reserved);
-    select u.confirmation_sent_at into v_sent_at from auth.users u where u.id = known.id for no key update;
+    select u.confirmation_sent_at, u.email::text into v_sent_at, v_email from auth.users u where u.id = known.id for no key update;
+    if v_email is distinct from known.email then
+        perform postern._start_over(known.id);
+    end if;
     perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
 
     perform postern._start_flow(known.id, challenge, challenge_method, flow_name, 'email/signup');

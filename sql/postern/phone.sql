@@ -51,6 +51,10 @@ begin
 
     -- The row lock settles two requests at once: the second finds the first one's time.
     select u.* into v_user from auth.users u where u.id = known.id for no key update;
+    if v_user.id is null or v_user.phone is distinct from known.phone then
+        -- Whoever had the number until now is texted nothing that opens the account.
+        perform postern._start_over(known.id);
+    end if;
     perform postern._check_frequency(postern._sent_at(v_user, purpose), settings.sms_max_frequency, 'over_sms_send_rate_limit');
 
     -- Leased to the gateway that asked: it makes the first attempt before it answers. If it dies, another one sends.

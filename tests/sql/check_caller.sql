@@ -33,7 +33,7 @@ select is(pg_temp.check(true, :'ada', :'session', 'service_role'),
 select is(pg_temp.refused(postern.check_caller(null, true)), '403 not_admin: User not allowed', 'no administrator at all');
 
 select throws_ok($$ select pg_temp.run('select postern._start_over(''6fa459ea-ee8a-4ca4-894e-db77e160355e'')') $$, '40001',
-    'the account 6fa459ea-ee8a-4ca4-894e-db77e160355e was deleted meanwhile',
+    'the account 6fa459ea-ee8a-4ca4-894e-db77e160355e changed meanwhile',
     'starting over passes every handler');
 reset session authorization;
 select * from finish();

@@ -70,12 +70,12 @@ as $$
 begin
     raise exception using
         errcode = 'serialization_failure',
-        message = format('the account %s was deleted meanwhile', _start_over.user_id);
+        message = format('the account %s changed meanwhile', _start_over.user_id);
 end
 $$;
 
 comment on function postern._start_over(uuid) is
-'Ends the work of a function that finds an account gone which it saw before. The gateway calls it once more, and it answers as if the account had never been.
+'Ends the work of a function that finds an account gone, or with another address, which it saw before. The gateway calls it once more, and it answers by what there is then.
 Called by: functions that wait for the row of an account.
 Refuses: always, with an SQLSTATE that passes every handler (DESIGN 6).';
 
