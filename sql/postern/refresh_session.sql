@@ -6,9 +6,8 @@ as $$
 declare
     v record;
     v_now bigint := extract(epoch from now())::bigint;
+    v_is_reused boolean;
     v_settled record;
-    v_counter bigint;
-    v_reuse text;
     v_hook json;
     v_refused json;
 begin
@@ -21,18 +20,31 @@ begin
 
     begin
         -- All of it is read once and without a lock: one client presents a token once, by far the usual case.
-        select s.user_id, u.banned_until, t.id as token_id, t.counter, t.revoked, s.oauth_client_id,
-            s.not_after is not null or g.sessions_timebox is not null or g.sessions_inactivity_timeout is not null
-                or g.sessions_allow_low_aal is not null or g.sessions_single_per_user as is_limited,
+        select
+            u.banned_until, s.token_id, s.counter, s.revoked, null::text as reuse, s.oauth_client_id, s.is_limited,
+            s.is_audited, {{ template "audit payload" }} as audit_payload,
             {{ template "token columns" }}
         into v
-        from auth.sessions s
+        from (
+            select s.id, s.user_id, s.oauth_client_id, s.scopes, t.id as token_id, t.counter, t.revoked,
+                s.not_after is not null or g.sessions_timebox is not null or g.sessions_inactivity_timeout is not null
+                    or g.sessions_allow_low_aal is not null or g.sessions_single_per_user as is_limited,
+                not g.audit_log_disable_postgres as is_audited,
+                {{ template "token settings" }}
+            from auth.sessions s
+            cross join auth.settings g
+            cross join lateral (
+                select t.id, t.counter, t.revoked
+                from auth.refresh_tokens t
+                where t.session_id = s.id
+                {{ template "newest token" }}) t
+            where s.id = refresh_session.session_id
+            offset 0) s
         join auth.users u on u.id = s.user_id
-        join auth.refresh_tokens t on t.session_id = s.id
-        cross join auth.settings g
-        cross join lateral {{ template "expires in" }} l
-        where s.id = refresh_session.session_id
-        {{ template "newest token" }};
+        cross join {{ template "assurance" }}
+        cross join {{ template "user parts" }}
+        cross join lateral (
+            select 'token_refreshed' as action, 'token' as log_type, null::json as traits, {{ template "actor columns" }}) a;
 
         if not found then
             return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
@@ -48,13 +60,14 @@ begin
             return postern._error(400, 'invalid_client', 'Client authentication required for OAuth session');
         end if;
 
-        if refresh_session.counter <> v.counter or v.revoked then
+        v_is_reused := refresh_session.counter <> v.counter or coalesce(v.revoked, false);
+        if v_is_reused then
             select * into v_settled from postern._settle_reuse(refresh_session.session_id, refresh_session.counter);
             if v_settled.refused is not null then
                 return v_settled.refused;
             end if;
-            v_counter := v_settled.counter;
-            v_reuse := v_settled.reuse;
+            v.counter := v_settled.counter;
+            v.reuse := v_settled.reuse;
         end if;
 
         update auth.sessions s
@@ -62,32 +75,34 @@ begin
             user_agent = nullif((refresh_session.caller).user_agent, ''), ip = (refresh_session.caller).ip
         where s.id = refresh_session.session_id;
 
-        if v_counter is null then
+        if not v_is_reused then
             update auth.refresh_tokens t
             set counter = t.counter + 1, updated_at = now()
             where t.id = v.token_id and t.counter = refresh_session.counter and not t.revoked
-            returning t.counter into v_counter;
+            returning t.counter into v.counter;
             if not found then
                 -- Another refresh of the session came first while this one waited for its row.
                 select * into v_settled from postern._settle_reuse(refresh_session.session_id, refresh_session.counter);
                 if v_settled.refused is not null then
                     return v_settled.refused;
                 end if;
-                v_counter := v_settled.counter;
-                v_reuse := v_settled.reuse;
+                v.counter := v_settled.counter;
+                v.reuse := v_settled.reuse;
             end if;
         end if;
 
-        perform postern._audit_user('token_refreshed', 'token', v.user_id);
+        if v.is_audited then
+            insert into auth.audit_log_entries (instance_id, id, payload, created_at, ip_address)
+            values (
+                '00000000-0000-0000-0000-000000000000', gen_random_uuid(), v.audit_payload, clock_timestamp(), '');
+        end if;
         if v.has_hook and v.hook_uri like 'pg-functions:%' then
             v.claims := postern._customize_claims(v.hook_uri, v.user_id, v.claims::json, 'token_refresh', caller)::text;
         elsif v.has_hook then
             -- Should it fail, the presented token is the one before the current: that is always answered (DESIGN 7).
             v_hook := json_build_object('uri', v.hook_uri, 'method', 'token_refresh', 'ends_session', false);
         end if;
-        return postern._token_answer(
-            v.version, v.user_id, refresh_session.session_id, v_counter, v_reuse, v.expires_in, v.claims, v."user",
-            v_hook);
+        return {{ template "token answer" }};
     {{ template "handler" "Database error refreshing session" }}
     end;
 end

@@ -9,11 +9,15 @@ begin
     select
         u.banned_until > now() as is_banned,
         s.id as session_id,
-        concat('{"v":', g.version, ',"body":', {{ template "user json" }}, '}') as answer
+        concat('{"v":', s.version, ',"body":', {{ template "user json" }}, '}') as answer
     into v
-    from auth.users u
-    left join auth.sessions s on s.id = (get_user.caller).session_id
-    cross join auth.settings g
+    from (
+        select g.version, s.id
+        from auth.settings g
+        left join auth.sessions s on s.id = (get_user.caller).session_id
+        offset 0) s
+    cross join auth.users u
+    cross join {{ template "user parts" }}
     where u.id = (get_user.caller).user_id and {{ template "of this instance" }};
 
     if not found or v.is_banned or (v.session_id is null and (get_user.caller).session_id is not null) then

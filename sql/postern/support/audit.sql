@@ -1,4 +1,4 @@
-{{- /* The payload of contract core.md 14: a is the actor; action, log_type and traits are arguments. */ -}}
+{{- /* The payload of contract core.md 14: a is the actor; action, log_type and traits are arguments or columns. */ -}}
 {{- define "audit payload" -}}
 concat(
             '{"action":"', action,
@@ -8,6 +8,12 @@ concat(
             case when a.name is not null then ',"actor_name":' end, to_json(a.name),
             ',"log_type":"', log_type, '"',
             case when traits is not null then ',"traits":' end, traits, '}')::json
+{{- end -}}
+
+{{- /* The columns of a for u, a row of auth.users. */ -}}
+{{- define "actor columns" -}}
+u.id as actor_id, case when u.phone <> '' then u.phone else u.email end as username,
+            u.raw_user_meta_data ->> 'full_name' as name, u.is_sso_user as via_sso
 {{- end -}}
 
 create or replace function postern._audit(
@@ -59,8 +65,7 @@ begin
     from auth.users u
     cross join auth.settings g
     cross join lateral (
-        select u.id as actor_id, case when u.phone <> '' then u.phone else u.email end as username,
-            u.raw_user_meta_data ->> 'full_name' as name, u.is_sso_user as via_sso
+        select {{ template "actor columns" }}
         offset 0) a
     where u.id = _audit_user.user_id and not g.audit_log_disable_postgres;
 end
