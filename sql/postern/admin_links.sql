@@ -10,7 +10,7 @@ set search_path = auth, pg_temp
 as $$
 declare
     v_refused json := postern._check_admin(admin_invite_user.caller);
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_audience text;
     v_email text;
     v_user auth.users;
@@ -19,7 +19,7 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
+
     v_audience := coalesce(nullif((admin_invite_user.caller).audience, ''), v_settings.jwt_aud);
 
     begin
@@ -64,7 +64,7 @@ set search_path = auth, pg_temp
 as $$
 declare
     v_refused json := postern._check_admin(admin_generate_link.caller);
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_audience text;
     v_email text;
     v_user auth.users;
@@ -74,7 +74,7 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
+
     v_audience := coalesce(nullif((admin_generate_link.caller).audience, ''), v_settings.jwt_aud);
 
     begin

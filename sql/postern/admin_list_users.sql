@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_refused json := postern._check_admin(admin_list_users.caller);
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_audience text;
     v_by_cursor boolean;
     v_after record;
@@ -29,7 +29,7 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
+
     v_audience := coalesce(nullif((admin_list_users.caller).audience, ''), v_settings.jwt_aud);
     v_by_cursor := v_settings.experimental_cursor_pagination_enabled
         and coalesce(page, '') = '' and coalesce(per_page, '') = '';

@@ -60,7 +60,7 @@ set search_path = auth, pg_temp
 as $$
 declare
     v_refused json := postern._check_admin(admin_create_user.caller);
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_user_id uuid;
     v_email text;
     v_phone text;
@@ -69,7 +69,7 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
+
     v_audience := coalesce(
         nullif(admin_create_user.audience, ''), nullif((admin_create_user.caller).audience, ''), v_settings.jwt_aud);
 
@@ -247,7 +247,7 @@ set search_path = auth, pg_temp
 as $$
 declare
     v_refused json := coalesce(postern._check_admin(admin_update_user.caller), postern._check_known(admin_update_user.user_id));
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_user auth.users;
     v_email text;
     v_phone text;
@@ -257,7 +257,6 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
 
     begin
         perform postern._check_length('role', admin_update_user.role);

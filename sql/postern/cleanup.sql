@@ -4,7 +4,7 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_batch integer := greatest(1, least(coalesce(batch, 100), 1000));
     v_deleted jsonb := '{}'::jsonb;
     v_problems jsonb := '{}'::jsonb;
@@ -17,7 +17,6 @@ begin
             'v', (select g.version from auth.settings g), 'body', json_build_object('is_busy', true));
     end if;
 
-    select * into strict v_settings from auth.settings;
     -- Rows of limits come last: requests wait for them.
     foreach v_part in array case when is_scheduled and not v_settings.db_cleanup_enabled then array['records']
         else array['accounts', 'sessions', 'codes', 'factors', 'records'] end

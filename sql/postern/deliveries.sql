@@ -66,11 +66,10 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_row auth.outbox;
     v_hook text;
 begin
-    select * into strict v_settings from auth.settings;
     begin
         -- The row lock settles this and another gateway's claim after the lease: it is sent once.
         select o.* into v_row

@@ -89,12 +89,11 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_user auth.users;
     v_delivery json;
     v_refused json;
 begin
-    select * into strict v_settings from auth.settings;
     {{ template "limited" "recover" }}
 
     begin
@@ -139,7 +138,7 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_audience text;
     v_user auth.users;
     v_email text;
@@ -148,7 +147,6 @@ declare
     v_delivery json;
     v_refused json;
 begin
-    select * into strict v_settings from auth.settings;
     v_audience := coalesce(nullif((request_magic_link.caller).audience, ''), v_settings.jwt_aud);
     if (request_magic_link.caller).limiter_key is not null then
         v_refused := postern._take_limit(v_settings, limiter, (request_magic_link.caller).limiter_key);
@@ -295,14 +293,13 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_has_email boolean := coalesce(resend.email, '') <> '';
     v_has_phone boolean := coalesce(resend.phone, '') <> '';
     v_user auth.users;
     v_delivery json;
     v_refused json;
 begin
-    select * into strict v_settings from auth.settings;
     {{ template "limited" "resend" }}
 
     begin
@@ -424,7 +421,7 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_user auth.users;
     v_delivery json;
     v_refused json := postern._check_user(reauthenticate.caller);
@@ -432,7 +429,6 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
 
     begin
         select u.* into strict v_user from auth.users u where u.id = (reauthenticate.caller).user_id;

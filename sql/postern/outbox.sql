@@ -136,11 +136,10 @@ returns void
 language plpgsql
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_code text;
     v_is_taken boolean;
 begin
-    select * into strict v_settings from auth.settings;
     if coalesce(recipient, '') = '' or not (case kind
             when 'password_changed_notification' then v_settings.mailer_notifications_password_changed_enabled
             when 'email_changed_notification' then v_settings.mailer_notifications_email_changed_enabled
@@ -178,12 +177,11 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_mail_hook text;
     v_text_hook text;
     v_rows json;
 begin
-    select * into strict v_settings from auth.settings;
     v_mail_hook := postern._sending_hook(v_settings, 'email');
     v_text_hook := postern._sending_hook(v_settings, 'sms');
     -- What nobody needs any more is not sent late.

@@ -107,7 +107,7 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_audience text;
     v_user auth.users;
     v_phone text;
@@ -117,7 +117,6 @@ declare
     v_delivery json;
     v_refused json;
 begin
-    select * into strict v_settings from auth.settings;
     v_audience := coalesce(nullif((request_sms.caller).audience, ''), v_settings.jwt_aud);
     {{ template "limited" "otp" }}
 

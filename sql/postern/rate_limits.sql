@@ -4,9 +4,8 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
 begin
-    select * into strict v_settings from auth.settings;
     return query
     select r.limiter, r.burst, p.places_left,
         case when p.places_left = 0 then r.full_at - postern._bucket_depth(r.burst, r.step) - clock_timestamp() end, r.full_at

@@ -118,11 +118,10 @@ returns json
 language plpgsql stable
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_session auth.sessions;
     v_problem text;
 begin
-    select * into strict v_settings from auth.settings;
     select s.* into v_session from auth.sessions s where s.id = _session_refusal.session_id;
     if not found then
         return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
@@ -156,11 +155,10 @@ returns record
 language plpgsql
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_live record;
     v_is_recent boolean;
 begin
-    select * into strict v_settings from auth.settings;
     -- The row locks settle requests that present old tokens of one session at once: each sees what the others decided.
     select t.id, t.counter, t.revoked, t.updated_at
     into v_live
@@ -230,7 +228,7 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_caller postern.caller := refresh_adopted_session.caller;
     v_presented auth.refresh_tokens;
     v_live auth.refresh_tokens;
@@ -239,7 +237,6 @@ declare
     v_answer json;
     v_refused json;
 begin
-    select * into strict v_settings from auth.settings;
     if v_caller.limiter_key is not null then
         v_refused := postern._take_limit(v_settings, 'token', v_caller.limiter_key);
         if v_refused is not null then

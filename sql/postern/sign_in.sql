@@ -7,13 +7,12 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_user auth.users;
     v_refused json;
     v_has_email boolean := coalesce(find_password.email, '') <> '';
     v_has_phone boolean := coalesce(find_password.phone, '') <> '';
 begin
-    select * into strict v_settings from auth.settings;
     {{ template "limited" "token" }}
 
     if v_has_email and v_has_phone then

@@ -16,7 +16,7 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_audience text;
     v_email text;
     v_phone text;
@@ -27,7 +27,6 @@ declare
     v_is_reserved boolean;
     v_delivery json;
 begin
-    select * into strict v_settings from auth.settings;
     v_audience := coalesce(nullif((sign_up.caller).audience, ''), v_settings.jwt_aud);
 
     begin
@@ -232,11 +231,10 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_user_id uuid := coalesce(new_user_id, gen_random_uuid());
     v_refused json;
 begin
-    select * into strict v_settings from auth.settings;
     if v_settings.external_anonymous_users_enabled and (sign_up_anonymously.caller).limiter_key is not null then
         v_refused := postern._take_limit(v_settings, 'anonymous_sign_ins', (sign_up_anonymously.caller).limiter_key);
         if v_refused is not null then

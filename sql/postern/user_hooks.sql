@@ -9,7 +9,7 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_audience text;
     v_email text;
     v_phone text;
@@ -24,7 +24,7 @@ begin
             return v_refused;
         end if;
     end if;
-    select * into strict v_settings from auth.settings;
+
     v_audience := coalesce(nullif((prepare_user.caller).audience, ''), v_settings.jwt_aud);
 
     begin

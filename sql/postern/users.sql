@@ -38,10 +38,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_refused json := postern._check_user(find_own_password.caller);
 begin
-    select * into strict v_settings from auth.settings;
     if v_refused is null and (find_own_password.caller).limiter_key is not null then
         v_refused := postern._take_limit(v_settings, 'user', (find_own_password.caller).limiter_key);
     end if;
@@ -83,7 +82,7 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_refused json := postern._check_user(update_user.caller);
     v_user auth.users;
     v_session auth.sessions;
@@ -94,7 +93,6 @@ declare
     v_delivery json;
     v_text_delivery json;
 begin
-    select * into strict v_settings from auth.settings;
     if v_refused is null and (update_user.caller).limiter_key is not null then
         v_refused := postern._take_limit(v_settings, 'user', (update_user.caller).limiter_key);
     end if;

@@ -14,13 +14,12 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_refused json;
     v_found record;
     v_half_confirmed boolean;
     v_flow auth.flow_state;
 begin
-    select * into strict v_settings from auth.settings;
     {{ template "limited" "verify" }}
     if link_digest is null or coalesce(verify_one_time_token.phone, '') <> '' then
         -- Outside of the block: what it counts stays counted when the code is refused.
@@ -332,11 +331,10 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_flow auth.flow_state;
     v_refused json;
 begin
-    select * into strict v_settings from auth.settings;
     {{ template "limited" "token" }}
 
     begin

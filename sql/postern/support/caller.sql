@@ -57,11 +57,9 @@ returns json
 language plpgsql stable
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_found record;
 begin
-    select * into strict v_settings from auth.settings;
-
     if (_check_admin.caller).session_id is not null then
         select u.id as user_id, s.id as session_id,
             postern._session_problem(v_settings, s.not_after, s.created_at, s.refreshed_at, s.aal, u.id) as problem

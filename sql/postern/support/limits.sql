@@ -116,9 +116,8 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
 begin
-    select * into strict v_settings from auth.settings;
     return coalesce(
         case when (take_limit.caller).limiter_key is not null
             then postern._take_limit(v_settings, take_limit.limiter, (take_limit.caller).limiter_key) end,
