@@ -16,7 +16,7 @@ func (s *Server) invite(q *request) (*response, error) {
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
-	if err := s.checkMailAddress(q, in.Email, "invite", ""); err != nil {
+	if err := s.checkMailAddress(q, in.Email, "invite"); err != nil {
 		return nil, err
 	}
 	newUser, err := s.prepareInvited(q, in.Email, in.Data)

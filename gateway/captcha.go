@@ -7,12 +7,11 @@ import (
 	"github.com/postern-auth/postern/gateway/captcha"
 )
 
-// withCaptcha has a handler ask for a solved captcha first, where captchas are on (contract core.md 11.4). limiter is the one that
-// comes before the captcha on this route; "" where it comes later.
-func withCaptcha(limiter string, handle func(*Server, *request) (*response, error)) func(*Server, *request) (*response, error) {
+// withCaptcha has a handler ask for a solved captcha first, where captchas are on (contract core.md 11.4).
+func withCaptcha(handle func(*Server, *request) (*response, error)) func(*Server, *request) (*response, error) {
 	return func(s *Server, q *request) (*response, error) {
 		if err := s.checkCaptcha(q); err != nil {
-			return nil, s.countRefusal(q, limiter, err)
+			return nil, err
 		}
 		return handle(s, q)
 	}
@@ -28,7 +27,7 @@ func (s *Server) tokenWithCaptcha(q *request) (*response, error) {
 	case "refresh_token", "pkce", "id_token":
 		return s.token(q)
 	}
-	return withCaptcha("", (*Server).token)(s, q)
+	return withCaptcha((*Server).token)(s, q)
 }
 
 func (s *Server) checkCaptcha(q *request) error {

@@ -16,9 +16,8 @@ var mailForm = regexp.MustCompile("^[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9](?:[a-
 const longestMailAddress = 255
 
 // checkMailAddress refuses an address that cannot receive mail (contract core.md 9.6), before a statement that may queue one for
-// it. kind is the mail's, as errors name it; limiter is the one that the statement would have taken. Mails that a hook sends are
-// the hook's to judge.
-func (s *Server) checkMailAddress(q *request, address, kind, limiter string) error {
+// it. kind is the mail's, as errors name it. Mails that a hook sends are the hook's to judge.
+func (s *Server) checkMailAddress(q *request, address, kind string) error {
 	address = strings.ToLower(address)
 	if s.policy.get().EmailHookEnabled || len(address) > longestMailAddress || !mailForm.MatchString(address) {
 		return nil
@@ -34,5 +33,5 @@ func (s *Server) checkMailAddress(q *request, address, kind, limiter string) err
 		e = refuse(http.StatusInternalServerError, "unexpected_failure", "Error sending "+kind+" email")
 		e.Cause = err.Error()
 	}
-	return s.countRefusal(q, limiter, e)
+	return e
 }

@@ -51,15 +51,18 @@ func (q *request) outside() (context.Context, context.CancelFunc) {
 	return context.WithDeadline(q.r.Context(), q.deadline)
 }
 
-// countRefusal takes the place in a limiter that the statement of a refused request would have taken, so that asking again and
-// again is limited too. The limiter's refusal goes before err, as in the reference, where limits come first.
-func (s *Server) countRefusal(q *request, limiter string, err error) error {
-	key := s.limiterKey(q)
-	if limiter == "" || key == nil {
-		return err
+// counted has a limiter count what a handler refuses without a statement, which would have taken the place: asking again and again
+// is limited too. The limiter's refusal goes before the handler's, as in the reference, where limits come first.
+func counted(limiter string, handle func(*Server, *request) (*response, error)) func(*Server, *request) (*response, error) {
+	return func(s *Server, q *request) (*response, error) {
+		answer, err := handle(s, q)
+		key := s.limiterKey(q)
+		if err == nil || q.statements > 0 || key == nil {
+			return answer, err
+		}
+		if _, limited := s.call(q, takeLimit, limiter, key); limited != nil {
+			return nil, limited
+		}
+		return nil, err
 	}
-	if _, limited := s.call(q, takeLimit, limiter, key); limited != nil {
-		return limited
-	}
-	return err
 }

@@ -40,7 +40,7 @@ func (s *Server) signUp(q *request) (*response, error) {
 	var hash any
 	if policy := s.policy.get(); problem == nil && !policy.DisableSignup {
 		if in.Phone == "" && !policy.MailerAutoconfirm {
-			if err := s.checkMailAddress(q, in.Email, "confirmation", ""); err != nil {
+			if err := s.checkMailAddress(q, in.Email, "confirmation"); err != nil {
 				return nil, err
 			}
 		}

@@ -56,7 +56,7 @@ func (s *Server) updateUser(q *request) (*response, error) {
 		return nil, s.countRefused(q, err)
 	}
 	if in.Email != "" && !s.policy.get().MailerAutoconfirm {
-		if err := s.checkMailAddress(q, in.Email, "email change", "user"); err != nil {
+		if err := s.checkMailAddress(q, in.Email, "email change"); err != nil {
 			return nil, err
 		}
 	}

@@ -46,8 +46,8 @@ create or replace function postern._mail_confirmation(
     challenge_method text,
     envelope postern.envelope,
     request_id text,
-    flow_name text default 'email',
-    is_reserved boolean default false)
+    is_reserved boolean default false,
+    is_resent boolean default false)
 returns json
 language plpgsql
 as $$
@@ -64,17 +64,19 @@ begin
     end if;
     perform postern._check_frequency(v_sent_at, settings.smtp_max_frequency, 'over_email_send_rate_limit');
 
-    perform postern._start_flow(known.id, challenge, challenge_method, flow_name, 'email/signup');
+    perform postern._start_flow(
+        known.id, challenge, challenge_method, case when is_resent then 'email/signup' else 'email' end, 'email/signup');
     v_delivery := postern._send_mail(
         settings, 'confirmation', 'signup', known.email, known.id, envelope, settings.mailer_otp_exp, request_id);
     perform postern._set_one_time_token(known.id, 'confirmation_token', lower(known.email), envelope);
-    perform postern._audit_user('user_confirmation_requested', 'user', known.id, json_build_object('provider', 'email'));
+    perform postern._audit_user('user_confirmation_requested', 'user', known.id,
+        case when not is_resent then json_build_object('provider', 'email') end);
     return v_delivery;
 end
 $$;
 
-comment on function postern._mail_confirmation(auth.settings, auth.users, text, text, postern.envelope, text, text, boolean) is
-'Mails a user the code and link that confirm the address. is_reserved: its place in the quota is taken. Returns what postern._send_mail returns.
+comment on function postern._mail_confirmation(auth.settings, auth.users, text, text, postern.envelope, text, boolean, boolean) is
+'Mails a user the code and link that confirm the address. is_reserved: its place in the quota is taken; is_resent: nobody signs up, the mail is asked for again. Returns what postern._send_mail returns.
 Called by: postern.sign_up, postern.request_magic_link, postern.resend.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
 
@@ -90,6 +92,7 @@ set search_path = auth, pg_temp
 as $$
 declare
     v_settings auth.settings not null := (select g from auth.settings g);
+    v_email text;
     v_user auth.users;
     v_delivery json;
     v_refused json;
@@ -102,11 +105,11 @@ begin
         elsif coalesce(request_recovery.email, '') = '' then
             perform postern._refuse(400, 'validation_failed', 'Password recovery requires an email');
         end if;
+        v_email := postern._email(request_recovery.email);
         perform postern._check_code_challenge(code_challenge, code_challenge_method);
 
         v_user := postern._find_user(
-            postern._email(request_recovery.email), null,
-            coalesce(nullif((request_recovery.caller).audience, ''), v_settings.jwt_aud));
+            v_email, null, coalesce(nullif((request_recovery.caller).audience, ''), v_settings.jwt_aud));
         if v_user.id is not null then
             v_delivery := postern._mail_recovery(
                 v_settings, v_user, 'recovery', 'recovery', code_challenge, code_challenge_method, envelope,
@@ -156,7 +159,13 @@ begin
     end if;
 
     begin
-        perform postern._check_code_challenge(code_challenge, code_challenge_method);
+        if limiter = 'otp' then
+            -- POST /otp looks at the challenge first; POST /magiclink, which tells of the rest first, does so below.
+            perform postern._check_code_challenge(code_challenge, code_challenge_method);
+            if coalesce(request_magic_link.email, '') = '' then
+                perform postern._refuse(400, 'validation_failed', 'One of email or phone must be set');
+            end if;
+        end if;
         if not create_user
             and (postern._find_user(lower(request_magic_link.email), null, v_audience)).id is null
         then
@@ -169,6 +178,7 @@ begin
             perform postern._refuse(422, 'validation_failed', 'Password recovery requires an email');
         end if;
         v_email := postern._email(request_magic_link.email);
+        perform postern._check_code_challenge(code_challenge, code_challenge_method);
 
         v_user := postern._find_user(v_email, null, v_audience);
         if v_user.id is null then
@@ -197,8 +207,8 @@ begin
                 (request_magic_link.caller).request_id);
         end if;
         return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object(),
-            'user_id', case when v_is_new and not v_settings.mailer_autoconfirm and v_settings.hook_after_user_created_enabled
-                then v_user.id end);
+            'user_id', case when v_user.email_confirmed_at is null and not v_settings.mailer_autoconfirm
+                and v_settings.hook_after_user_created_enabled then v_user.id end);
     {{ template "handler" "Error sending magic link email" }}
     end;
 end
@@ -331,7 +341,8 @@ begin
         if v_user.id is not null then
             if resend.type = 'signup' and v_user.email_confirmed_at is null then
                 v_delivery := postern._mail_confirmation(
-                    v_settings, v_user, code_challenge, code_challenge_method, envelope, (resend.caller).request_id, 'email/signup');
+                    v_settings, v_user, code_challenge, code_challenge_method, envelope, (resend.caller).request_id,
+                    is_resent => true);
             elsif resend.type = 'email_change' and v_user.email_change <> '' then
                 v_delivery := postern._mail_email_change(
                     v_settings, v_user, v_user.email_change, code_challenge, code_challenge_method, envelope, second_envelope,

@@ -111,7 +111,8 @@ declare
     v_audience text;
     v_user auth.users;
     v_phone text;
-    v_was_confirmed boolean;
+    v_channel text := coalesce(nullif(channel, ''), 'sms');
+    v_signs_in boolean;
     v_is_new boolean := false;
     v_is_reserved boolean := false;
     v_delivery json;
@@ -131,7 +132,8 @@ begin
         v_phone := postern._phone(request_sms.phone);
         perform postern._check_channel(v_settings, channel, channels);
 
-        v_was_confirmed := v_user.phone_confirmed_at is not null;
+        -- Else the number is to be confirmed.
+        v_signs_in := v_user.phone_confirmed_at is not null or v_settings.sms_autoconfirm;
         if v_user.id is null then
             if v_settings.disable_signup then
                 perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
@@ -142,23 +144,22 @@ begin
             v_is_new := v_user.created_at = now();
             if v_is_new and v_settings.sms_autoconfirm then
                 update auth.users u set phone_confirmed_at = now() where u.id = v_user.id;
+                perform postern._audit_user('user_signedup', 'team', v_user.id,
+                    json_build_object('provider', 'phone', 'channel', v_channel));
             end if;
         end if;
 
-        v_delivery := postern._text_code(
-            v_settings, v_user, 'confirmation_token', v_phone, coalesce(nullif(channel, ''), 'sms'), envelope,
+        v_delivery := postern._text_code(v_settings, v_user, 'confirmation_token', v_phone, v_channel, envelope,
             (request_sms.caller).request_id, is_reserved => v_is_reserved);
-        if v_was_confirmed then
-            perform postern._audit_user('user_recovery_requested', 'user', v_user.id,
-                json_build_object('channel', coalesce(nullif(channel, ''), 'sms')));
+        if v_signs_in then
+            perform postern._audit_user('user_recovery_requested', 'user', v_user.id, json_build_object('channel', v_channel));
         else
             perform postern._audit_user('user_confirmation_requested', 'user', v_user.id, json_build_object('provider', 'phone'));
         end if;
         return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body',
-            case when v_was_confirmed and (v_delivery ->> 'is_test')::boolean
+            case when v_signs_in and (v_delivery ->> 'is_test')::boolean
                 then json_build_object('message_id', 'test-otp') else json_build_object() end,
-            'user_id', case when v_is_new and not v_settings.sms_autoconfirm and v_settings.hook_after_user_created_enabled
-                then v_user.id end);
+            'user_id', case when not v_signs_in and v_settings.hook_after_user_created_enabled then v_user.id end);
     {{ template "handler" "Error sending sms" }}
     end;
 end

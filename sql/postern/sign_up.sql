@@ -100,7 +100,9 @@ begin
             phone_confirmed_at = case when v_phone is not null then now() end,
             last_sign_in_at = now()
         where u.id = v_user.id;
-        perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', v_provider));
+        perform postern._audit_user('user_signedup', 'team', v_user.id, case when v_email is not null
+            then json_build_object('provider', v_provider)
+            else json_build_object('provider', v_provider, 'channel', coalesce(nullif(channel, ''), 'sms')) end);
         perform postern._audit_user('login', 'account', v_user.id, json_build_object('provider', v_provider));
         return postern._tokens(
             v_user.id, postern._open_session(v_user.id, 'password', sign_up.caller), 'password', 'signed_up',

@@ -39,6 +39,9 @@ begin
         elsif link_digest is not null then
             select * into v_found from postern._find_link(verify_one_time_token.type, link_digest);
         else
+            if not postern._is_email(verify_one_time_token.email) then
+                perform postern._refuse(422, 'validation_failed', 'Invalid email format');
+            end if;
             select * into v_found from postern._find_code(
                 v_settings, verify_one_time_token.type, lower(verify_one_time_token.email), code_hmacs, adopted_digest,
                 coalesce(nullif((verify_one_time_token.caller).audience, ''), v_settings.jwt_aud));
@@ -97,7 +100,7 @@ $$;
 comment on function postern.verify_one_time_token(text, text, boolean, bytea[], text, text, text, text, postern.caller, text) is
 'Accepts a mailed link (link_digest: hex SHA-256 of its token) or code (its HMACs by every key of the gateway, and the address; adopted_digest for codes that Supabase Auth mailed), once, and opens the session, or answers with an auth code where the flow began with a challenge (contract core.md 7.7, 7.8). languages: Accept-Language of the request.
 Called by: GET and POST /verify.
-Refuses: over_request_rate_limit (429); otp_expired, user_banned (403); validation_failed, flow_state_not_found (400).';
+Refuses: over_request_rate_limit (429); otp_expired, user_banned (403); validation_failed (400; 422 - no address), flow_state_not_found (400).';
 
 create or replace function postern._token_purposes(type text)
 returns auth.one_time_token_type[]
@@ -261,6 +264,10 @@ begin
     end if;
 
     if v_user.email_confirmed_at is null then
+        if purpose = 'confirmation_token' and v_user.invited_at is not null and coalesce(v_user.encrypted_password, '') = '' then
+            -- Supabase Auth sets a random password here, which voids all that was sent; nobody needs to have one.
+            perform postern._set_password(owner_id, v_user.encrypted_password, null);
+        end if;
         perform postern._confirm_email(owner_id);
         if purpose = 'confirmation_token' then
             update auth.identities i

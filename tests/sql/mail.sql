@@ -1,6 +1,6 @@
 -- Mails with codes and links, and what becomes of both (contract core.md 3, 6.5, 6.7, 7).
 begin;
-select plan(100);
+select plan(101);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = ''authenticated'', rate_limit_email_sent = ''1000'',
     mailer_autoconfirm = false, smtp_max_frequency = ''0'', sms_max_frequency = ''0'', site_url = ''https://app.example.com''') \g /dev/null
@@ -101,7 +101,9 @@ select pg_temp.run(format('update auth.users set recovery_token = ''adopted a1''
 select is(pg_temp.done(pg_temp.code('recovery', 'ada@example.com', 'a1')), 'session', 'an adopted code works');
 
 -- Magic link and otp
-select is(pg_temp.refused(postern.request_magic_link('')), '422 validation_failed: Password recovery requires an email', 'no address');
+select is(pg_temp.refused(postern.request_magic_link('')), '400 validation_failed: One of email or phone must be set', 'no address');
+select is(pg_temp.refused(postern.request_magic_link('', limiter => 'magic_link')),
+    '422 validation_failed: Password recovery requires an email', 'none for a link');
 select is(pg_temp.refused(postern.request_magic_link('new@example.com', create_user => false)), '422 otp_disabled: Signups not allowed for otp', 'nobody is made');
 select is(pg_temp.done(postern.request_magic_link('ada@example.com', envelope => pg_temp.minted('m1'))), '{}', 'a known address');
 select is(pg_temp.mails(), 'magic_link ada@example.com', 'gets a link');

@@ -131,5 +131,5 @@ $$;
 
 comment on function postern._set_password(uuid, text, uuid) is
 'Stores a password hash, voids everything that was mailed, and ends every session but the kept one (contract core.md 6.4).
-Called by: postern.update_user, postern.admin_update_user, postern.set_password_hash.
+Called by: postern.update_user, postern.admin_update_user, postern.set_password_hash, postern._consume_token.
 Refuses: never.';

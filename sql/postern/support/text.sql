@@ -10,6 +10,19 @@ comment on function postern._utc(timestamptz) is
 Called by: everything that writes a time into JSON.
 Refuses: never.';
 
+create or replace function postern._is_email(address text)
+returns boolean
+language sql immutable
+as $$
+    select octet_length(address) <= 255 and address ~ ('^[a-zA-Z0-9.!#$%&''*+/=?^_`{|}~-]+'
+        || '@[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$')
+$$;
+
+comment on function postern._is_email(text) is
+'Whether a text has the form of a mail address, of at most 255 bytes (contract core.md 3.5).
+Called by: postern._email, postern.verify_one_time_token.
+Refuses: never.';
+
 create or replace function postern._email(address text)
 returns text
 language plpgsql immutable
@@ -19,8 +32,7 @@ begin
         perform postern._refuse(400, 'validation_failed', 'An email address is required');
     elsif octet_length(address) > 255 then
         perform postern._refuse(400, 'validation_failed', 'An email address is too long');
-    elsif address !~ ('^[a-zA-Z0-9.!#$%&''*+/=?^_`{|}~-]+'
-        || '@[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$') then
+    elsif not postern._is_email(address) then
         perform postern._refuse(400, 'validation_failed', 'Unable to validate email address: invalid format');
     end if;
     return lower(address);
