@@ -20,7 +20,10 @@ declare
     v_retry integer;
 begin
     perform postern._check_authorized(settings, address);
-    if not settings.mailer_autoconfirm and not is_reserved then
+    -- Where addresses need no confirmation, mails are not counted; a quota of nothing holds all the same.
+    if not is_reserved
+        and (not settings.mailer_autoconfirm or postern._quota_burst(settings.rate_limit_email_sent) = 0)
+    then
         v_retry := postern._take_quota('emails', settings.rate_limit_email_sent);
         if v_retry is not null then
             perform postern._refuse(429, 'over_email_send_rate_limit', 'email rate limit exceeded', retry_after => v_retry);

@@ -1,6 +1,6 @@
 -- Mails with codes and links, and what becomes of both (contract core.md 3, 6.5, 6.7, 7).
 begin;
-select plan(101);
+select plan(102);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = ''authenticated'', rate_limit_email_sent = ''1000'',
     mailer_autoconfirm = false, smtp_max_frequency = ''0'', sms_max_frequency = ''0'', site_url = ''https://app.example.com''') \g /dev/null
@@ -78,7 +78,10 @@ select is(pg_temp.refused(postern.request_magic_link('ada@example.com')), '422 e
 select pg_temp.set('external_email_magic_link_enabled = true, rate_limit_email_sent = ''0''') \g /dev/null
 select is(pg_temp.refused(postern.request_recovery('ada@example.com', envelope => pg_temp.minted('r4'))),
     '429 over_email_send_rate_limit: email rate limit exceeded', 'a quota of nothing');
-select pg_temp.set('rate_limit_email_sent = ''1000'', external_email_authorized_addresses = ''{Ada@example.com}''') \g /dev/null
+select pg_temp.set('mailer_autoconfirm = true') \g /dev/null
+select is(pg_temp.refused(postern.request_recovery('ada@example.com', envelope => pg_temp.minted('r4'))),
+    '429 over_email_send_rate_limit: email rate limit exceeded', 'which holds where mails are not counted, too');
+select pg_temp.set('mailer_autoconfirm = false, rate_limit_email_sent = ''1000'', external_email_authorized_addresses = ''{Ada@example.com}''') \g /dev/null
 select is(pg_temp.refused(postern.request_recovery('bob@example.com', envelope => pg_temp.minted('r5'))),
     '400 email_address_not_authorized: Email address "bob@example.com" cannot be used as it is not authorized', 'not on the list');
 select is(pg_temp.done(postern.request_recovery('ada@example.com', envelope => pg_temp.minted('r6'))), '{}', 'on it');

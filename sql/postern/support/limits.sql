@@ -32,7 +32,7 @@ $$;
 
 comment on function postern._quota_burst(text) is
 'How many mails or SMS a quota written N or N/duration lets pass at once.
-Called by: postern._take_quota, postern._limit_burst.
+Called by: postern._check_mail, postern._take_quota, postern._limit_burst.
 Refuses: never.';
 
 create or replace function postern._quota_step(quota text)
