@@ -112,7 +112,7 @@ func (s *Server) emailData(row *queued, secret sealedPart) map[string]string {
 	data := map[string]string{
 		"token": secret.Code, "token_hash": secret.Link, "token_new": "", "token_hash_new": "",
 		"redirect_to": p.RedirectTo, "email_action_type": actionType(row.Kind), "site_url": p.LinkHost,
-		"old_email": p.OldEmail, "old_phone": p.OldPhone, "provider": "", "factor_type": "",
+		"old_email": p.OldEmail, "old_phone": p.OldPhone, "provider": p.Provider, "factor_type": "",
 	}
 	if data["redirect_to"] == "" {
 		data["redirect_to"] = s.policy.get().SiteURL

@@ -179,6 +179,7 @@ type queuedPayload struct {
 	OldEmail   string         `json:"old_email"`
 	OldPhone   string         `json:"old_phone"`
 	Phone      string         `json:"phone"`
+	Provider   string         `json:"provider"`
 	RedirectTo string         `json:"redirect_to"`
 	Languages  string         `json:"languages"`
 	LinkHost   string         `json:"link_host"`
@@ -325,7 +326,7 @@ func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err
 	subject, html, text, err := o.templates.Render(ctx, mailtemplate.Kind(row.Kind), languages, mailtemplate.Data{
 		SiteURL: o.server.policy.get().SiteURL, ConfirmationURL: link, Email: p.Email, NewEmail: p.NewEmail, SendingTo: p.SendingTo,
 		Token: secret.Code, TokenHash: secret.Link, RedirectTo: p.RedirectTo, OldEmail: p.OldEmail, OldPhone: p.OldPhone,
-		Phone: p.Phone, Data: p.Data,
+		Phone: p.Phone, Provider: p.Provider, Data: p.Data,
 	})
 	if err != nil {
 		return "", "", fmt.Errorf("rendering a mail: %w", err)

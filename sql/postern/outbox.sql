@@ -147,6 +147,7 @@ begin
             when 'password_changed_notification' then v_settings.mailer_notifications_password_changed_enabled
             when 'email_changed_notification' then v_settings.mailer_notifications_email_changed_enabled
             when 'phone_changed_notification' then v_settings.mailer_notifications_phone_changed_enabled
+            when 'identity_linked_notification' then v_settings.mailer_notifications_identity_linked_enabled
         end)
     then
         return;

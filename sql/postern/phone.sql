@@ -255,10 +255,9 @@ begin
     exception when unique_violation then
         perform postern._refuse(422, 'phone_exists', 'A user with this phone number has already been registered');
     end;
-    perform postern._set_identity(owner_id, 'phone', jsonb_build_object('phone', v_user.phone_change, 'phone_verified', true));
+    perform postern._set_phone_identity(v_user, v_user.phone_change, request_id, languages);
     perform postern._sync_providers(owner_id);
     perform postern._audit_user('user_modified', 'user', owner_id);
-    perform postern._notify_phone_change(v_user, v_user.phone_change, request_id, languages);
 end
 $$;
 
@@ -267,11 +266,18 @@ comment on function postern._consume_phone_token(uuid, auth.one_time_token_type,
 Called by: postern.verify_one_time_token.
 Refuses: phone_exists (422) - somebody else took the number meanwhile.';
 
-create or replace function postern._notify_phone_change(known auth.users, new_phone text, request_id text, languages text)
+create or replace function postern._set_phone_identity(known auth.users, new_phone text, request_id text, languages text)
 returns void
 language plpgsql
 as $$
+declare
+    v_is_first boolean := not exists (select from auth.identities i where i.user_id = known.id and i.provider = 'phone');
 begin
+    perform postern._set_identity(known.id, 'phone', jsonb_build_object('phone', new_phone, 'phone_verified', true));
+    if v_is_first then
+        perform postern._notify('identity_linked_notification', known.email, known.id, request_id, languages,
+            jsonb_build_object('provider', 'phone'));
+    end if;
     if known.phone <> '' then
         perform postern._notify('phone_changed_notification', known.email, known.id, request_id, languages,
             jsonb_build_object('old_phone', known.phone, 'phone', new_phone));
@@ -279,7 +285,7 @@ begin
 end
 $$;
 
-comment on function postern._notify_phone_change(auth.users, text, text, text) is
-'Tells the user, as known before the change, of a new number in place of an old one (contract core.md 9.1).
+comment on function postern._set_phone_identity(auth.users, text, text, text) is
+'Adds the phone identity of a user or brings it up to date with a new number, and tells the user, as known before the change, of an identity that is new and of a number in place of an old one (contract core.md 6.6, 9.1).
 Called by: postern._consume_phone_token, postern._change_phone.
 Refuses: never.';

@@ -405,9 +405,7 @@ begin
         set phone = new_phone, phone_confirmed_at = now(), phone_change = '', phone_change_token = '',
             is_anonymous = false, updated_at = now()
         where u.id = known.id;
-        perform postern._set_identity(known.id, 'phone', jsonb_build_object(
-            'phone', new_phone, 'phone_verified', true, 'email_verified', false));
-        perform postern._notify_phone_change(known, new_phone, request_id, languages);
+        perform postern._set_phone_identity(known, new_phone, request_id, languages);
         return null;
     end if;
     v_before := postern._pending_codes(known.id);

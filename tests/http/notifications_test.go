@@ -12,7 +12,7 @@ func TestChangesAreTold(t *testing.T) {
 	t.Parallel()
 	s, r := startMailing(t, "GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_AUTOCONFIRM=true", "GOTRUE_MAILER_SECURE_EMAIL_CHANGE_ENABLED=false",
 		"GOTRUE_MAILER_NOTIFICATIONS_PASSWORD_CHANGED_ENABLED=true", "GOTRUE_MAILER_NOTIFICATIONS_EMAIL_CHANGED_ENABLED=true",
-		"GOTRUE_MAILER_NOTIFICATIONS_PHONE_CHANGED_ENABLED=true")
+		"GOTRUE_MAILER_NOTIFICATIONS_PHONE_CHANGED_ENABLED=true", "GOTRUE_MAILER_NOTIFICATIONS_IDENTITY_LINKED_ENABLED=true")
 	me := s.member("ada@example.com")
 	for _, c := range []struct {
 		change   map[string]any
@@ -21,9 +21,9 @@ func TestChangesAreTold(t *testing.T) {
 		mentions []string
 	}{
 		{map[string]any{"password": "another good password"}, 1, "Your password was changed", nil},
-		{map[string]any{"phone": "+49 1511"}, 1, "Your password was changed", nil}, // a first number changes none
-		{map[string]any{"phone": "+49 1522"}, 2, "Your phone number was changed", []string{"491511", "491522"}},
-		{map[string]any{"email": "new@example.com"}, 3, "Your email address was changed", []string{"ada@example.com", "new@example.com"}},
+		{map[string]any{"phone": "+49 1511"}, 2, "A new sign-in method was linked to your account", []string{"phone"}}, // a first number changes none
+		{map[string]any{"phone": "+49 1522"}, 3, "Your phone number was changed", []string{"491511", "491522"}},
+		{map[string]any{"email": "new@example.com"}, 4, "Your email address was changed", []string{"ada@example.com", "new@example.com"}},
 	} {
 		s.put("/user", c.change, me.Access).want(http.StatusOK)
 		if c.change["email"] != nil {

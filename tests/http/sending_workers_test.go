@@ -12,7 +12,7 @@ func TestNotificationsByHook(t *testing.T) {
 	d, r := newHookDouble(t), startRelay(t)
 	s := start(t, byHook(d, r, "GOTRUE_MAILER_SECURE_EMAIL_CHANGE_ENABLED=false", "GOTRUE_SMS_AUTOCONFIRM=true",
 		"GOTRUE_MAILER_NOTIFICATIONS_PASSWORD_CHANGED_ENABLED=true", "GOTRUE_MAILER_NOTIFICATIONS_EMAIL_CHANGED_ENABLED=true",
-		"GOTRUE_MAILER_NOTIFICATIONS_PHONE_CHANGED_ENABLED=true")...)
+		"GOTRUE_MAILER_NOTIFICATIONS_PHONE_CHANGED_ENABLED=true", "GOTRUE_MAILER_NOTIFICATIONS_IDENTITY_LINKED_ENABLED=true")...)
 	me := s.member("ada@example.com")
 	told := func(action string) map[string]any {
 		t.Helper()
@@ -47,6 +47,9 @@ func TestNotificationsByHook(t *testing.T) {
 	}
 
 	s.put("/user", map[string]any{"phone": "4911"}, me.Access).want(200)
+	if got := member(told("identity_linked_notification"), "email_data.provider"); got != "phone" {
+		t.Errorf("provider %v", got)
+	}
 	s.put("/user", map[string]any{"phone": "4922"}, me.Access).want(200)
 	if got := member(told("phone_changed_notification"), "email_data.old_phone"); got != "4911" {
 		t.Errorf("old_phone %v", got)
