@@ -74,10 +74,13 @@ func tellRequestID(header http.Header, q *request) {
 // writeError answers with an error. It is the only place that writes one.
 func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	e := classify(err)
-	q.status = e.Status
-	s.logFailure(q, e.Status, err)
-
 	dated := q.dated()
+	q.status = e.Status
+	if dated {
+		q.status = e.generalStatus()
+	}
+	s.logFailure(q, q.status, err)
+
 	shown := *e
 	if e.Code == codeUnknown && e.Status == http.StatusInternalServerError {
 		shown.Code = "unexpected_failure"
@@ -102,8 +105,17 @@ func (s *Server) writeError(w http.ResponseWriter, q *request, err error) {
 	if marshalErr != nil {
 		raw = []byte(`{"code":500,"error_code":"unexpected_failure","msg":"Unexpected failure, please check server logs for more information"}`)
 	}
-	w.WriteHeader(e.Status)
+	w.WriteHeader(q.status)
 	_, _ = w.Write(raw)
+}
+
+// generalStatus is the status where a user's own error is not told from others: a status that it raised is for the first format only
+// (contract core.md 1.6).
+func (e *refusal) generalStatus() int {
+	if e.Database != nil {
+		return http.StatusInternalServerError
+	}
+	return e.Status
 }
 
 // logFailure writes why the server failed to answer a request.

@@ -190,9 +190,9 @@ func (s *Server) redirectError(q *request, target string, isPKCE bool, err error
 	if !ok || e.Status == http.StatusTooManyRequests {
 		return nil, err
 	}
-	s.logFailure(q, e.Status, err)
+	s.logFailure(q, e.generalStatus(), err)
 	values := url.Values{"error_code": {e.Code}, "error_description": {e.Message}}
-	if name := oauthError(e.Status); name != "" {
+	if name := oauthError(e.generalStatus()); name != "" {
 		values.Set("error", name)
 	}
 	if isPKCE {

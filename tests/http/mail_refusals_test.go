@@ -185,3 +185,19 @@ func TestAfterUserCreatedHookOfRepeatedCodes(t *testing.T) {
 		}
 	}
 }
+
+// A link whose use somebody's trigger refuses leads on with a failure of the server, whatever status the trigger raises.
+func TestLinksThatATriggerRefuses(t *testing.T) {
+	t.Parallel()
+	s, r := startMailing(t)
+	s.account("ada@example.com")
+	s.post("/recover", map[string]any{"email": "ada@example.com"}, "").want(200)
+	mail := s.mail(r, "ada@example.com", 1)
+	s.exec(raiseOn("insert on auth.sessions", "PT402"))
+	_, _, fragment := s.follow(mail).landed()
+	if got := fragment.Get("error") + " " + fragment.Get("error_code") + " " + fragment.Get("error_description"); got != "server_error unexpected_failure Error confirming user" {
+		t.Errorf("%v", fragment)
+	}
+	s.exec(`drop trigger refuse on auth.sessions`)
+	s.landedWith(s.follow(mail), "recovery")
+}

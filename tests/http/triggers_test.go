@@ -42,6 +42,10 @@ func TestTriggersThatRaise(t *testing.T) {
 			WantBody: `{"code": 500, "error_code": "unexpected_failure", "msg": "Database error saving new user", "error_id": "<uuid>"}`,
 		},
 		{
+			Name: "a status of its own, of which dated clients learn nothing", SQL: raiseOn("insert on auth.users", "PT418"), Request: dated, WantStatus: 500, Exact: true, WantHeader: code, Then: nothing,
+			WantBody: `{"code": "unexpected_failure", "message": "Database error saving new user"}`, WantAudit: []string{},
+		},
+		{
 			Name: "a status of its own", SQL: raiseOn("insert on auth.users", "PT418"), Request: signUp, WantStatus: 418, Exact: true, WantHeader: code, Then: nothing,
 			WantBody: fmt.Sprintf(passed, "PT418"),
 		},
