@@ -95,6 +95,9 @@ func TestAcceptedInvitationsVoidWhatWasSent(t *testing.T) {
 	if a.text("user.invited_at") == "" || a.text("user.email_confirmed_at") == "" {
 		t.Errorf("answer %s", a.Raw)
 	}
+	if got := s.one(`select encrypted_password from auth.users`); got != "" {
+		t.Errorf("a password is stored: %s", got)
+	}
 	s.do(verifyCode("recovery", email, recovery.Code)).refused(403, "otp_expired")
 	s.do(verifyHash("recovery", recovery.token())).refused(403, "otp_expired")
 
@@ -130,17 +133,26 @@ func TestAuditOfCodes(t *testing.T) {
 		},
 		{
 			"otp for a new number", "/otp", `{"phone": "4915"}`, `{}`, nil,
-			[]string{`user_confirmation_requested {"provider" : "phone"}`}, nil,
+			[]string{`user_confirmation_requested {"provider" : "phone"}`},
+			nil,
 		},
 		{
 			"otp for a new number that is confirmed at once", "/otp", `{"phone": "4915"}`, `{"message_id" : "test-otp"}`,
 			[]string{"GOTRUE_SMS_AUTOCONFIRM=true"},
-			[]string{`user_signedup {"provider" : "phone", "channel" : "sms"}`, `user_recovery_requested {"channel" : "sms"}`}, nil,
+			[]string{`user_signedup {"provider" : "phone", "channel" : "sms"}`, `user_recovery_requested {"channel" : "sms"}`},
+			nil,
+		},
+		{
+			"otp for a new address that is confirmed at once", "/otp", `{"email": "a@example.com"}`, `{}`,
+			[]string{"GOTRUE_MAILER_AUTOCONFIRM=true"},
+			[]string{`user_signedup {"provider" : "email"}`, `user_recovery_requested -`},
+			nil,
 		},
 		{
 			"sign-up by phone that is confirmed at once", "/signup", `{"phone": "4915", "password": "correct horse"}`, "",
 			[]string{"GOTRUE_SMS_AUTOCONFIRM=true"},
-			[]string{`user_signedup {"provider" : "phone", "channel" : "sms"}`, `login {"provider" : "phone"}`}, nil,
+			[]string{`user_signedup {"provider" : "phone", "channel" : "sms"}`, `login {"provider" : "phone"}`},
+			nil,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
