@@ -37,6 +37,16 @@ func (s *Server) delivered(q *request, a *answer, err error) (*answer, error) {
 	return a, nil
 }
 
+// withMessageID puts the provider's name for an SMS into the answer of a request that tells it (contract core.md 6.7, 7.6): others do
+// not, as in the reference (mfa-hooks.md 4.4).
+func withMessageID(a *answer, err error) (*answer, error) {
+	if err != nil || a.Delivery == nil || a.Delivery.messageID == "" {
+		return a, err
+	}
+	a.Body, err = json.Marshal(map[string]string{"message_id": a.Delivery.messageID})
+	return a, err
+}
+
 // recordSent notes that a mail or SMS is out. Should that fail, the row's lease ends and it is sent once more, which hurts nobody.
 func (s *Server) recordSent(id string) {
 	_, err := s.callOnce(`select postern.record_delivery(outbox_id => $1, worker => $2, outcome => 'sent')`, id, id)
@@ -59,7 +69,7 @@ func (s *Server) firstAttempt(q *request, row *queued) error {
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(q.r.Context()), q.deadline)
 	defer cancel()
-	_, err = s.sms.Send(ctx, row.Recipient, row.Payload.Channel, secret.Code)
+	row.messageID, err = s.sms.Send(ctx, row.Recipient, row.Payload.Channel, secret.Code)
 	if errors.Is(err, sms.ErrUnusable) {
 		e := refuse(http.StatusInternalServerError, "unexpected_failure", "Unable to get SMS provider")
 		e.Cause = err.Error()

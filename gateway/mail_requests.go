@@ -171,7 +171,7 @@ func (s *Server) resend(q *request) (*response, error) {
 	a, err := s.call(q, `select postern.resend(caller => `+requestCaller+`, type => $4, email => $5, phone => $6,
 		code_challenge => $7, code_challenge_method => $8, envelope => `+envelopeAt(9)+`, second_envelope => `+envelopeAt(16)+`)`,
 		append(append(args, first.envelope...), second.envelope...)...)
-	return passOn(s.mailed(q, a, err))
+	return passOn(withMessageID(s.mailed(q, a, err)))
 }
 
 // reauthenticate is GET /reauthenticate (contract core.md 6.7).
@@ -187,5 +187,5 @@ func (s *Server) reauthenticate(q *request) (*response, error) {
 	args := []any{uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID), q.id()}
 	a, err := s.call(q, `select postern.reauthenticate(caller => postern.caller(user_id => $1, session_id => $2, request_id => $3),
 		envelope => `+envelopeAt(4)+`, text_envelope => `+envelopeAt(11)+`)`, append(append(args, mail.envelope...), sms.envelope...)...)
-	return passOn(s.mailed(q, a, err))
+	return passOn(withMessageID(s.mailed(q, a, err)))
 }

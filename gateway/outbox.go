@@ -169,6 +169,8 @@ type queued struct {
 	Hook      *string         `json:"hook"`    // what sends it instead of relay or provider; nil when no hook does
 	User      json.RawMessage `json:"user"`    // for the hook
 	IsTest    bool            `json:"is_test"` // a number with a fixed code: there is no row, and nothing to send
+
+	messageID string // the provider's, once it has taken an SMS; "" where it names none
 }
 
 type queuedPayload struct {

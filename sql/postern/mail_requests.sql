@@ -456,7 +456,9 @@ begin
             v_delivery := postern._text_code(v_settings, v_user, 'reauthentication_token', v_user.phone, 'sms',
                 coalesce(text_envelope, envelope), (reauthenticate.caller).request_id);
             perform postern._audit_user('user_reauthenticate_requested', 'user', v_user.id);
-            return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', json_build_object());
+            return json_build_object('v', v_settings.version, 'delivery', v_delivery, 'body', case
+                when (v_delivery ->> 'is_test')::boolean then json_build_object('message_id', 'test-otp')
+                else json_build_object() end);
         end if;
         perform postern._check_frequency(
             v_user.reauthentication_sent_at, v_settings.smtp_max_frequency, 'over_email_send_rate_limit');

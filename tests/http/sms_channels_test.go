@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/postern-auth/postern/gateway"
@@ -85,4 +86,39 @@ func TestReauthenticationByNumber(t *testing.T) {
 	s.exec(`update auth.sessions set created_at = now() - interval '2 days'`)
 	s.get("/reauthenticate", me.Access).want(200)
 	s.put("/user", map[string]any{"password": "correct horse", "nonce": code()}, me.Access).want(200)
+}
+
+// Where the provider names an SMS, those who ask for one again and those who reauthenticate are told (contract core.md 6.7, 7.6), and
+// nobody else is (mfa-hooks.md 4.4). SMS to test numbers have a name of their own.
+func TestNamesOfSMS(t *testing.T) {
+	t.Parallel()
+	endpoints, sent := startTwilio(t)
+	s := startAsking(t, patient(t, pgtest.New(t)), endpoints, append(byTwilio, "GOTRUE_EXTERNAL_PHONE_ENABLED=true",
+		"GOTRUE_SMS_MAX_FREQUENCY=1ms", "GOTRUE_SMS_TEST_OTP=4916:123456,4918:123456")...)
+	for _, c := range []struct{ phone, next, id, signIn string }{
+		{"4915", "4917", "S1", ""},
+		{"4916", "4918", "test-otp", "test-otp"},
+	} {
+		told := func(what, id string, a *answer) {
+			t.Helper()
+			if got := a.want(200).text("message_id"); got != id {
+				t.Errorf("%s: %s", what, a.Raw)
+			}
+			for len(sent) > 0 {
+				<-sent
+			}
+		}
+		told("otp of nobody", "", s.post("/otp", map[string]any{"phone": c.phone}, ""))
+		told("resend", c.id, s.post("/resend", map[string]any{"type": "sms", "phone": c.phone}, ""))
+		s.exec(`update auth.users set phone_confirmed_at = now() where phone = $1`, c.phone)
+		told("otp", c.signIn, s.post("/otp", map[string]any{"phone": c.phone}, ""))
+		me := s.open(s.one(`select id from auth.users where phone = $1`, c.phone))
+		told("reauthentication", c.id, s.get("/reauthenticate", me.Access))
+		s.put("/user", map[string]any{"phone": c.next}, me.Access).want(200)
+		told("resend of a change", c.id, s.post("/resend", map[string]any{"type": "phone_change", "phone": c.phone}, ""))
+	}
+	told := s.post("/resend", map[string]any{"type": "signup", "email": "nobody@example.com"}, "").want(200)
+	if strings.TrimSpace(string(told.Raw)) != "{}" {
+		t.Errorf("resend to nobody: %s", told.Raw)
+	}
 }
