@@ -41,7 +41,7 @@ func routeTable() []route {
 		{http.MethodPost, "/verify", everybody, counted("verify", (*Server).postVerify), "verify_one_time_token"},
 		{http.MethodGet, "/reauthenticate", user, (*Server).reauthenticate, "reauthenticate"},
 		{http.MethodGet, "/user", user, (*Server).getUser, "get_user"},
-		{http.MethodPut, "/user", user, counted("user", (*Server).updateUser), "find_own_password, update_user"},
+		{http.MethodPut, "/user", user, (*Server).updateUser, "find_own_password, update_user"},
 		{http.MethodPost, "/logout", user, (*Server).logOut, "log_out"},
 		{http.MethodGet, "/admin/users", admin, (*Server).adminListUsers, "admin_list_users"},
 		{http.MethodPost, "/admin/users", admin, (*Server).adminCreateUser, "admin_create_user"},

@@ -57,7 +57,7 @@ func (s *Server) updateUser(q *request) (*response, error) {
 	}
 	if in.Email != "" && !s.policy.get().MailerAutoconfirm {
 		if err := s.checkMailAddress(q, in.Email, "email change"); err != nil {
-			return nil, err
+			return nil, s.countRefused(q, err)
 		}
 	}
 	key := s.limiterKey(q)
