@@ -48,6 +48,8 @@ type answer struct {
 
 	Verified string // which kind of code or link it was, as in one_time_tokens.token_type
 
+	Factor *factorFacts
+
 	Changes []settingChange
 }
 
@@ -158,6 +160,8 @@ func decodeAnswer(raw []byte) (*answer, error) {
 			err = json.Unmarshal(value, &a.TokenHook)
 		case "uri":
 			err = json.Unmarshal(value, &a.URI)
+		case "factor":
+			err = json.Unmarshal(value, &a.Factor)
 		case "verified":
 			err = json.Unmarshal(value, &a.Verified)
 		case "user_id":

@@ -26,7 +26,7 @@ func (s *Server) delivered(q *request, a *answer, err error) (*answer, error) {
 	}
 	for _, row := range mine {
 		if err := s.firstAttempt(q, row); err != nil {
-			return nil, s.undo(q, err, `select postern.take_back(outbox_ids => $1)`, ids)
+			return nil, s.undo(q, row.shown(err), `select postern.take_back(outbox_ids => $1)`, ids)
 		}
 	}
 	for _, row := range mine {
@@ -69,7 +69,7 @@ func (s *Server) firstAttempt(q *request, row *queued) error {
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(q.r.Context()), q.deadline)
 	defer cancel()
-	row.messageID, err = s.sms.Send(ctx, row.Recipient, row.Payload.Channel, secret.Code)
+	row.messageID, err = s.text(ctx, row, secret.Code)
 	if errors.Is(err, sms.ErrUnusable) {
 		e := refuse(http.StatusInternalServerError, "unexpected_failure", "Unable to get SMS provider")
 		e.Cause = err.Error()
@@ -78,6 +78,36 @@ func (s *Server) firstAttempt(q *request, row *queued) error {
 		return refuse(http.StatusUnprocessableEntity, "sms_send_failed", "Error sending "+row.Kind+" OTP to provider: "+err.Error())
 	}
 	return nil
+}
+
+// text sends an SMS through the provider; those of factors have a template of their own.
+func (s *Server) text(ctx context.Context, row *queued, code string) (id string, err error) {
+	sender := s.sms
+	if row.Kind == kindFactor {
+		sender = s.factorSMS
+	}
+	return sender.Send(ctx, row.Recipient, row.Payload.Channel, code)
+}
+
+// kindFactor is the kind of SMS with a code of a second factor.
+const kindFactor = "mfa"
+
+// shown is a failed first attempt as the client sees it: of a factor's challenge it learns only what failed (contract mfa-hooks.md 1.6).
+func (r *queued) shown(err error) error {
+	e, ok := errors.AsType[*refusal](err)
+	if r.Kind != kindFactor || !ok {
+		return err
+	}
+	message := "error sending message"
+	switch {
+	case r.Hook != nil:
+		message = "error invoking hook"
+	case e.Status == http.StatusInternalServerError:
+		message = "Failed to get SMS provider"
+	}
+	hidden := refuse(http.StatusInternalServerError, "unexpected_failure", message)
+	hidden.Cause = e.Error()
+	return hidden
 }
 
 // sendInput is what the hooks send_sms and send_email are told (contract mfa-hooks.md 3.6).
@@ -99,6 +129,9 @@ func (s *Server) sendByHook(q *request, row *queued, worker string, secret seale
 	input := sendInput{Metadata: s.hookMetadata(q, point), User: row.User}
 	if point == hook.SendSMS {
 		input.SMS = map[string]string{"otp": secret.Code, "phone": row.Recipient}
+		if row.Kind == kindFactor {
+			input.SMS["sms_type"] = kindFactor
+		}
 	} else {
 		input.Email = s.emailData(row, secret)
 	}
@@ -122,7 +155,7 @@ func (s *Server) emailData(row *queued, secret sealedPart) map[string]string {
 	data := map[string]string{
 		"token": secret.Code, "token_hash": secret.Link, "token_new": "", "token_hash_new": "",
 		"redirect_to": p.RedirectTo, "email_action_type": actionType(row.Kind), "site_url": p.LinkHost,
-		"old_email": p.OldEmail, "old_phone": p.OldPhone, "provider": p.Provider, "factor_type": "",
+		"old_email": p.OldEmail, "old_phone": p.OldPhone, "provider": p.Provider, "factor_type": p.FactorType,
 	}
 	if data["redirect_to"] == "" {
 		data["redirect_to"] = s.policy.get().SiteURL

@@ -185,7 +185,8 @@ type queuedPayload struct {
 	RedirectTo string         `json:"redirect_to"`
 	Languages  string         `json:"languages"`
 	LinkHost   string         `json:"link_host"`
-	Channel    string         `json:"channel"`   // sms or whatsapp
+	Channel    string         `json:"channel"` // sms or whatsapp
+	FactorType string         `json:"factor_type"`
 	IsSecure   bool           `json:"is_secure"` // both addresses confirm a change, and a hook is told of both
 	Data       map[string]any `json:"data"`
 }
@@ -314,7 +315,7 @@ func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err
 	case row.Channel == "sms" && o.server.sms == nil:
 		return "", "", errors.New("GOTRUE_SMS_PROVIDER is not set: no SMS is sent")
 	case row.Channel == "sms":
-		_, err = o.server.sms.Send(ctx, row.Recipient, row.Payload.Channel, secret.Code)
+		_, err = o.server.text(ctx, &row, secret.Code)
 		return "", "", err
 	case o.sender == nil:
 		return "", "", errors.New("GOTRUE_SMTP_HOST is not set: no mail is sent")
@@ -328,7 +329,7 @@ func (o *outbox) send(ctx context.Context, row queued) (relay, reply string, err
 	subject, html, text, err := o.templates.Render(ctx, mailtemplate.Kind(row.Kind), languages, mailtemplate.Data{
 		SiteURL: o.server.policy.get().SiteURL, ConfirmationURL: link, Email: p.Email, NewEmail: p.NewEmail, SendingTo: p.SendingTo,
 		Token: secret.Code, TokenHash: secret.Link, RedirectTo: p.RedirectTo, OldEmail: p.OldEmail, OldPhone: p.OldPhone,
-		Phone: p.Phone, Provider: p.Provider, Data: p.Data,
+		Phone: p.Phone, Provider: p.Provider, FactorType: p.FactorType, Data: p.Data,
 	})
 	if err != nil {
 		return "", "", fmt.Errorf("rendering a mail: %w", err)

@@ -32,6 +32,7 @@ type policy struct {
 	PasswordCharacters []string `json:"password_required_characters"`
 	MailerOTPLength    int      `json:"mailer_otp_length"`
 	SMSOTPLength       int      `json:"sms_otp_length"`
+	FactorOTPLength    int      `json:"mfa_phone_otp_length"`
 	SiteURL            string   `json:"site_url"`
 	URIAllowList       []string `json:"uri_allow_list"`
 
@@ -39,6 +40,8 @@ type policy struct {
 	TokenHookURI        string `json:"hook_custom_access_token_uri"`
 	PasswordHookEnabled bool   `json:"hook_password_verification_attempt_enabled"`
 	PasswordHookURI     string `json:"hook_password_verification_attempt_uri"`
+	FactorHookEnabled   bool   `json:"hook_mfa_verification_attempt_enabled"`
+	FactorHookURI       string `json:"hook_mfa_verification_attempt_uri"`
 	BeforeHookEnabled   bool   `json:"hook_before_user_created_enabled"`
 	AfterHookEnabled    bool   `json:"hook_after_user_created_enabled"`
 	HookRunsSlowMS      int64  `json:"hook_runs_slow_ms"`
@@ -60,6 +63,9 @@ func (p *policy) tokenHookInSQL() bool { return p.TokenHookEnabled && isFunction
 func (p *policy) passwordHookInSQL() bool {
 	return p.PasswordHookEnabled && isFunction(p.PasswordHookURI)
 }
+
+// factorHookInSQL reports whether the second statement of a factor's verification runs a hook.
+func (p *policy) factorHookInSQL() bool { return p.FactorHookEnabled && isFunction(p.FactorHookURI) }
 
 func (p *policy) passwordRules() password.Rules {
 	return password.Rules{MinLength: p.PasswordMinLength, RequiredCharacters: p.PasswordCharacters}

@@ -42,21 +42,22 @@ type Options struct {
 
 // Server answers requests. It holds no state that matters: any number of them share one database.
 type Server struct {
-	config  *config.Config
-	options Options
-	log     *slog.Logger
-	pool    *pgxpool.Pool
-	keys    *token.Keyring
-	refresh *token.RefreshKeys
-	hashing *password.Lane
-	policy  *policyCopy
-	seal    *seal.Keys
-	outbox  *outbox
-	sms     *sms.Sender // nil when no provider is configured
-	hooks   *hook.Caller
-	judges  judges
-	runs    chan hookRun // to be recorded
-	handler http.Handler
+	config    *config.Config
+	options   Options
+	log       *slog.Logger
+	pool      *pgxpool.Pool
+	keys      *token.Keyring
+	refresh   *token.RefreshKeys
+	hashing   *password.Lane
+	policy    *policyCopy
+	seal      *seal.Keys
+	outbox    *outbox
+	sms       *sms.Sender // nil when no provider is configured
+	factorSMS *sms.Sender // the same with the template of second factors
+	hooks     *hook.Caller
+	judges    judges
+	runs      chan hookRun // to be recorded
+	handler   http.Handler
 
 	recording sync.WaitGroup // deliveries that are being noted as sent
 }
@@ -92,11 +93,15 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		return nil, err
 	}
 	if cfg.SMSProvider != "" {
-		s.sms, err = sms.New(sms.Settings{
-			Provider: cfg.SMSProvider, Values: cfg.SMSCredentials, Timeout: cfg.HTTPTimeout, Template: cfg.SMSTemplate,
-			BaseURL: options.Endpoints.SMS,
-		})
-		if err != nil {
+		settings := sms.Settings{
+			Provider: cfg.SMSProvider, Values: cfg.SMSCredentials, Timeout: cfg.HTTPTimeout, BaseURL: options.Endpoints.SMS,
+		}
+		settings.Template, settings.TemplateName = cfg.SMSTemplate, "GOTRUE_SMS_TEMPLATE"
+		if s.sms, err = sms.New(settings); err != nil {
+			return nil, err
+		}
+		settings.Template, settings.TemplateName = cfg.MFAPhoneTemplate, "GOTRUE_MFA_PHONE_TEMPLATE"
+		if s.factorSMS, err = sms.New(settings); err != nil {
 			return nil, err
 		}
 	}

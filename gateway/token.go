@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/postern-auth/postern/gateway/hook"
 	"github.com/postern-auth/postern/gateway/password"
 	"github.com/postern-auth/postern/gateway/token"
 )
@@ -91,7 +92,8 @@ func (s *Server) passwordAttempt(q *request, email, phone, plain string, limiter
 	policy := s.policy.get()
 	var output any
 	if policy.PasswordHookEnabled && found.UserID != "" && !isFunction(policy.PasswordHookURI) {
-		if output, err = s.askPasswordHook(q, policy.PasswordHookURI, found.UserID, check.valid); err != nil {
+		input := attemptInput{UserID: found.UserID, Valid: check.valid}
+		if output, err = s.askAttemptHook(q, hook.PasswordVerificationAttempt, policy.PasswordHookURI, input); err != nil {
 			return nil, err
 		}
 	}

@@ -166,14 +166,19 @@ func (s *Server) tellAfter(q *request, userID string) error {
 	return err
 }
 
-// askPasswordHook asks the password_verification_attempt hook; SQL judges its output.
-func (s *Server) askPasswordHook(q *request, uri, userID string, isValid bool) (any, error) {
-	const point = hook.PasswordVerificationAttempt
-	output, err := s.askHook(q, point, uri, struct {
-		Metadata hookMetadata `json:"metadata"`
-		UserID   string       `json:"user_id"`
-		Valid    bool         `json:"valid"`
-	}{s.hookMetadata(q, point), userID, isValid})
+// attemptInput is what the hooks of verifications are told (contract mfa-hooks.md 3.6).
+type attemptInput struct {
+	Metadata   hookMetadata `json:"metadata"`
+	UserID     string       `json:"user_id"`
+	FactorID   string       `json:"factor_id,omitempty"`
+	FactorType string       `json:"factor_type,omitempty"`
+	Valid      bool         `json:"valid"`
+}
+
+// askAttemptHook asks the password_verification_attempt or mfa_verification_attempt hook; SQL judges its output.
+func (s *Server) askAttemptHook(q *request, point hook.Point, uri string, input attemptInput) (any, error) {
+	input.Metadata = s.hookMetadata(q, point)
+	output, err := s.askHook(q, point, uri, input)
 	if err == nil && output == nil {
 		return []byte("null"), nil // asked, and nothing said
 	}

@@ -59,10 +59,11 @@ type Config struct {
 
 	EmailValidation EmailValidation
 
-	SMSProvider    string            // shown by /settings
-	SMSCredentials map[string]Secret // by name without GOTRUE_SMS_ in lower case, such as "twilio_auth_token"; only those that are set
-	SMSTemplate    string
-	HTTPTimeout    time.Duration // for calls to SMS providers
+	SMSProvider      string            // shown by /settings
+	SMSCredentials   map[string]Secret // by name without GOTRUE_SMS_ in lower case, such as "twilio_auth_token"; only those that are set
+	SMSTemplate      string
+	MFAPhoneTemplate string
+	HTTPTimeout      time.Duration // for calls to SMS providers
 
 	HookSecrets map[string]Secret // by point in lower case, such as "send_sms": a list separated by |; only those that are set
 

@@ -50,7 +50,7 @@ func TestLoadDefaults(t *testing.T) {
 			"confirmation": "/verify", "invite": "/verify", "recovery": "/verify", "email_change": "/verify",
 		},
 		MailerTemplateMaxSize: 1_000_000, MailerTemplateMaxAge: 10 * time.Minute, MailerTemplateRetryInterval: 10 * time.Second,
-		SMSTemplate: "Your code is {{ .Code }}", HTTPTimeout: 10 * time.Second,
+		SMSTemplate: "Your code is {{ .Code }}", MFAPhoneTemplate: "Your code is {{ .Code }}", HTTPTimeout: 10 * time.Second,
 		CaptchaProvider: "hcaptcha", CaptchaTimeout: 10 * time.Second, HIBPUserAgent: "https://github.com/supabase/gotrue",
 		Policy: map[string]any{"site_url": "https://app.example.com"},
 	}
@@ -305,6 +305,9 @@ func TestPolicyColumns(t *testing.T) {
 		hook_before_user_created_enabled hook_before_user_created_uri
 		hook_after_user_created_enabled hook_after_user_created_uri
 		hook_runs_slow_ms hook_runs_retention
+		mfa_challenge_expiry_duration mfa_factor_expiry_duration mfa_rate_limit_challenge_and_verify mfa_max_enrolled_factors
+		mfa_max_verified_factors mfa_totp_enroll_enabled mfa_totp_verify_enabled mfa_phone_enroll_enabled mfa_phone_verify_enabled
+		mfa_phone_otp_length mfa_phone_max_frequency
 		security_captcha_enabled db_cleanup_enabled anonymous_users_retention
 		audit_log_disable_postgres experimental_create_email_identity_on_password_set_enabled
 		experimental_cursor_pagination_enabled hook_custom_access_token_enabled hook_custom_access_token_uri`)

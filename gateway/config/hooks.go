@@ -32,11 +32,6 @@ func hookVariable(hook, part string) Variable {
 	}
 }
 
-// unbuiltHooks are settings that nothing reads yet.
-var unbuiltHooks = map[string]string{
-	"MFA_VERIFICATION_ATTEMPT": "nothing calls this hook yet, as second factors are not built",
-}
-
 // checkHooks judges what takes two variables of a hook. Addresses are checked even of a hook that is off, as in the reference.
 func (l *loader) checkHooks() {
 	for _, point := range hookNames() {
@@ -44,9 +39,6 @@ func (l *loader) checkHooks() {
 		uri, set := l.values[name].(string)
 		if _, _, present := l.lookup(Variable{Name: name}); l.values[enabled] == true && (set && uri == "" || !present) {
 			l.notice(enabled, "true, but "+name+" is not set here: without one in auth.settings every call fails")
-		}
-		if meanwhile, unbuilt := unbuiltHooks[point]; unbuilt && l.values[enabled] == true {
-			l.notice(enabled, meanwhile)
 		}
 		if !callsHTTP(uri) {
 			continue

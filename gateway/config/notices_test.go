@@ -17,15 +17,9 @@ func TestNotices(t *testing.T) {
 	}{
 		{"nothing to say", nil, nil},
 		{"a feature not built yet", []string{"GOTRUE_WEBAUTHN_RP_ID=app"}, []string{"GOTRUE_WEBAUTHN_RP_ID" + later}},
-		{"switched off or empty asks for nothing", []string{"GOTRUE_MFA_TOTP_ENROLL_ENABLED=false", "GOTRUE_WEBAUTHN_RP_ID="}, nil},
+		{"switched off or empty asks for nothing", []string{"GOTRUE_MFA_WEB_AUTHN_ENROLL_ENABLED=false", "GOTRUE_WEBAUTHN_RP_ID="}, nil},
 		{"a relay without a sender", []string{"GOTRUE_SMTP_HOST=mail", "POSTERN_SMTP_FALLBACK_1_HOST=mail2"}, []string{
 			"GOTRUE_SMTP_ADMIN_EMAIL: not set, but a mail relay is: mails need a sender",
-		}},
-		{"a hook that nothing calls yet", []string{
-			"GOTRUE_HOOK_MFA_VERIFICATION_ATTEMPT_ENABLED=true", "GOTRUE_HOOK_MFA_VERIFICATION_ATTEMPT_URI=pg-functions://h/app/factor",
-			"GOTRUE_HOOK_SEND_EMAIL_ENABLED=true", "GOTRUE_HOOK_SEND_EMAIL_URI=pg-functions://h/app/mail",
-		}, []string{
-			"GOTRUE_HOOK_MFA_VERIFICATION_ATTEMPT_ENABLED: nothing calls this hook yet, as second factors are not built",
 		}},
 		{"a relay with one", []string{"POSTERN_SMTP_FALLBACK_1_HOST=mail", "POSTERN_SMTP_FALLBACK_1_ADMIN_EMAIL=a@b.c"}, nil},
 		{"what cannot be read and does not stop the start", []string{

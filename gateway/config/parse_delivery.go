@@ -101,13 +101,24 @@ func parseFrequency(text string) (any, error) {
 	return value, err
 }
 
-// parseFlowExpiry raises what is below the floor to it.
-func parseFlowExpiry(text string) (any, error) {
-	value, err := parseDuration(text)
+// atLeast raises what is below the floor to it.
+func atLeast(floor time.Duration) func(string) (any, error) {
+	return func(text string) (any, error) {
+		value, err := parseDuration(text)
+		if err != nil {
+			return nil, err
+		}
+		return max(floor, value.(time.Duration)), nil
+	}
+}
+
+// parseChallengeExpiry is atLeast for a number of seconds.
+func parseChallengeExpiry(text string) (any, error) {
+	value, err := parseNumber(text)
 	if err != nil {
 		return nil, err
 	}
-	return max(300*time.Second, value.(time.Duration)), nil
+	return max(300, value.(float64)), nil
 }
 
 // durationOr and sizeOr read what cannot be a limit as the default.

@@ -1,19 +1,29 @@
 package config
 
+import (
+	"math"
+	"time"
+)
+
 func factorVariables() []Variable {
 	return area("Second factors", "mfa-hooks.md 9.1",
-		later("GOTRUE_MFA_CHALLENGE_EXPIRY_DURATION", Number, "300", "life of a challenge in seconds, at least 300"),
-		later("GOTRUE_MFA_FACTOR_EXPIRY_DURATION", Duration, "300s", "life of a factor never verified, at least 300s"),
-		later("GOTRUE_MFA_RATE_LIMIT_CHALLENGE_AND_VERIFY", Number, "15", "challenges and verifications per client in a minute"),
-		later("GOTRUE_MFA_MAX_ENROLLED_FACTORS", Number, "10", "most factors of a user"),
-		later("GOTRUE_MFA_MAX_VERIFIED_FACTORS", Int, "10", "most verified factors of a user"),
-		later("GOTRUE_MFA_TOTP_ENROLL_ENABLED", Bool, "true", "new TOTP factors"),
-		later("GOTRUE_MFA_TOTP_VERIFY_ENABLED", Bool, "true", "sign-in with TOTP factors"),
-		later("GOTRUE_MFA_PHONE_ENROLL_ENABLED", Bool, "false", "new phone factors"),
-		later("GOTRUE_MFA_PHONE_VERIFY_ENABLED", Bool, "false", "sign-in with phone factors"),
-		later("GOTRUE_MFA_PHONE_OTP_LENGTH", Int, "6", "digits of a code, 6 to 10"),
-		later("GOTRUE_MFA_PHONE_TEMPLATE", Text, "Your code is {{ .Code }}", "text of the SMS"),
-		later("GOTRUE_MFA_PHONE_MAX_FREQUENCY", Duration, "1m", "time between two SMS to one user"),
+		setting("GOTRUE_MFA_CHALLENGE_EXPIRY_DURATION", Number, "300", "life of a challenge in seconds; less than 300 means 300").
+			with(parseChallengeExpiry),
+		setting("GOTRUE_MFA_FACTOR_EXPIRY_DURATION", Duration, "300s", "life of a factor that was never challenged; less than 300s means 300s").
+			with(atLeast(300*time.Second)),
+		setting("GOTRUE_MFA_RATE_LIMIT_CHALLENGE_AND_VERIFY", Number, "15", "challenges per client in a minute, and verifications").
+			with(parseLimit),
+		setting("GOTRUE_MFA_MAX_ENROLLED_FACTORS", Number, "10", "most factors of a user").with(parseLimit),
+		setting("GOTRUE_MFA_MAX_VERIFIED_FACTORS", Int, "10", "most verified factors of a user").with(intBetween(0, math.MaxInt32)),
+		setting("GOTRUE_MFA_TOTP_ENROLL_ENABLED", Bool, "true", "new factors by authenticator app"),
+		setting("GOTRUE_MFA_TOTP_VERIFY_ENABLED", Bool, "true", "verification by authenticator app"),
+		setting("GOTRUE_MFA_PHONE_ENROLL_ENABLED", Bool, "false", "new factors by SMS"),
+		setting("GOTRUE_MFA_PHONE_VERIFY_ENABLED", Bool, "false", "verification by SMS"),
+		setting("GOTRUE_MFA_PHONE_OTP_LENGTH", Int, "6", "digits of a code, 6 to 10; other numbers mean 6").with(parseCodeLength),
+		process("GOTRUE_MFA_PHONE_TEMPLATE", Text, "Your code is {{ .Code }}", "text of the SMS",
+			func(c *Config) *string { return &c.MFAPhoneTemplate }).with(textOr("Your code is {{ .Code }}")),
+		setting("GOTRUE_MFA_PHONE_MAX_FREQUENCY", Duration, "1m", "time between two SMS to one factor; 0 is the default").
+			with(parseFrequency),
 		later("GOTRUE_MFA_WEB_AUTHN_ENROLL_ENABLED", Bool, "false", "new WebAuthn factors"),
 		later("GOTRUE_MFA_WEB_AUTHN_VERIFY_ENABLED", Bool, "false", "sign-in with WebAuthn factors"),
 	)
@@ -38,7 +48,7 @@ func externalVariables() []Variable {
 		later("GOTRUE_EXTERNAL_REDIRECTURL", Text, "", "fixed target after /callback"),
 		later("GOTRUE_EXTERNAL_ALLOWED_ID_TOKEN_ISSUERS", List, issuers, "issuers accepted without a provider's name"),
 		setting("GOTRUE_EXTERNAL_FLOW_STATE_EXPIRY_DURATION", Duration, "300s", "life of a PKCE code; less than 300s means 300s").
-			with(parseFlowExpiry).from("core.md 4.4"),
+			with(atLeast(300*time.Second)).from("core.md 4.4"),
 		later("GOTRUE_EXTERNAL_OIDC_PROVIDER_CACHE_TTL", Duration, "1h", "life of a cached discovery document"),
 		later("GOTRUE_EXTERNAL_WEB3_SOLANA_ENABLED", Bool, "false", "sign-in with a Solana wallet"),
 		later("GOTRUE_EXTERNAL_WEB3_SOLANA_MAXIMUM_VALIDITY_DURATION", Duration, "10m", "longest life of its message"),

@@ -1,5 +1,5 @@
-// Package seal keeps one-time codes and links from the database: it hashes codes with a key that only gateways have, and seals
-// what a mail must show until the mail is sent (DESIGN 8).
+// Package seal keeps secrets from the database: it hashes one-time codes with a key that only gateways have, and seals what a mail
+// must show until the mail is sent, and the secrets of authenticator apps (DESIGN 8).
 package seal
 
 import (
@@ -9,6 +9,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,9 +21,13 @@ import (
 
 // Labels of the derived keys: a key serves one purpose only.
 const (
-	codeLabel = "postern one-time code v1"
-	sealLabel = "postern outbox v1"
+	codeLabel   = "postern one-time code v1"
+	sealLabel   = "postern outbox v1"
+	factorLabel = "postern factor v1"
 )
+
+// factorPrefix marks a sealed secret of a factor: base32, which Supabase Auth stores, has no dot.
+const factorPrefix = "postern1."
 
 // LinkPrefix marks the link tokens of flows that end in an auth code.
 const LinkPrefix = "pkce_"
@@ -32,8 +37,9 @@ var ErrUnreadable = errors.New("sealed with a key that is not configured, or cha
 
 // Keys are derived from the gateways' token keys, newest first. They do not change and are safe for concurrent use.
 type Keys struct {
-	code  [][]byte
-	aeads []cipher.AEAD
+	code    [][]byte
+	outbox  []cipher.AEAD
+	factors []cipher.AEAD
 }
 
 // New derives the keys from POSTERN_TOKEN_KEYS, or from the JWT secret when there are none.
@@ -47,21 +53,29 @@ func New(keys []config.Secret, jwtSecret config.Secret) (*Keys, error) {
 		if err != nil {
 			return nil, fmt.Errorf("derive a key for codes: %w", err)
 		}
-		raw, err := hkdf.Key(sha256.New, []byte(key.Reveal()), nil, sealLabel, 32)
-		if err != nil {
-			return nil, fmt.Errorf("derive a key for the outbox: %w", err)
-		}
-		block, err := aes.NewCipher(raw)
+		outbox, err := newAEAD(key, sealLabel)
 		if err != nil {
 			return nil, fmt.Errorf("prepare a key for the outbox: %w", err)
 		}
-		aead, err := cipher.NewGCMWithRandomNonce(block)
+		factors, err := newAEAD(key, factorLabel)
 		if err != nil {
-			return nil, fmt.Errorf("prepare a key for the outbox: %w", err)
+			return nil, fmt.Errorf("prepare a key for factors: %w", err)
 		}
-		k.code, k.aeads = append(k.code, code), append(k.aeads, aead)
+		k.code, k.outbox, k.factors = append(k.code, code), append(k.outbox, outbox), append(k.factors, factors)
 	}
 	return k, nil
+}
+
+func newAEAD(key config.Secret, label string) (cipher.AEAD, error) {
+	raw, err := hkdf.Key(sha256.New, []byte(key.Reveal()), nil, label, 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(raw)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // CodeHMAC is what the database is told of a code that is mailed now.
@@ -84,17 +98,47 @@ func mac(key []byte, text string) []byte {
 
 // Seal encrypts a text for the row with the given id.
 func (k *Keys) Seal(id string, text []byte) []byte {
-	return k.aeads[0].Seal(nil, nil, text, []byte(id)) //nolint:gosec // G407: this AEAD makes its random nonces itself
+	return k.outbox[0].Seal(nil, nil, text, []byte(id)) //nolint:gosec // G407: this AEAD makes its random nonces itself
 }
 
 // Open decrypts what Seal made for the same id, with any key, or returns ErrUnreadable.
 func (k *Keys) Open(id string, sealed []byte) ([]byte, error) {
-	for _, aead := range k.aeads {
+	text, _, err := open(k.outbox, id, sealed)
+	return text, err
+}
+
+// open returns which of the keys it was, too.
+func open(keys []cipher.AEAD, id string, sealed []byte) (text []byte, index int, err error) {
+	for i, aead := range keys {
 		if text, err := aead.Open(nil, nil, sealed, []byte(id)); err == nil {
-			return text, nil
+			return text, i, nil
 		}
 	}
-	return nil, ErrUnreadable
+	return nil, 0, ErrUnreadable
+}
+
+// SealFactor makes what the database stores of the secret of the factor with the given id.
+func (k *Keys) SealFactor(id, secret string) string {
+	sealed := k.factors[0].Seal(nil, nil, []byte(secret), []byte(id)) //nolint:gosec // G407: this AEAD makes its random nonces itself
+	return factorPrefix + base64.RawURLEncoding.EncodeToString(sealed)
+}
+
+// OpenFactor reads what SealFactor made for the same id, with any key, or the plain secret of a factor of Supabase Auth. isCurrent
+// says that it is sealed with the newest key. The error is ErrUnreadable.
+func (k *Keys) OpenFactor(id, stored string) (secret string, isCurrent bool, err error) {
+	encoded, isSealed := strings.CutPrefix(stored, factorPrefix)
+	switch {
+	case !isSealed && strings.HasPrefix(stored, "{"):
+		return "", false, ErrUnreadable // encrypted by Supabase Auth, with a key that only it has
+	case !isSealed:
+		return stored, false, nil
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", false, ErrUnreadable
+	}
+	text, index, err := open(k.factors, id, sealed)
+	return string(text), index == 0, err
 }
 
 // Code makes a code of decimal digits, all equally likely.

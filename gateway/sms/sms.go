@@ -40,12 +40,15 @@ type Settings struct {
 	Timeout time.Duration
 	// Template is the text, with {{ .Code }}; empty is the reference's.
 	Template string
+	// TemplateName is the variable that holds the text, for errors.
+	TemplateName string
 }
 
 // Sender sends codes. It is safe for concurrent use.
 type Sender struct {
 	name     string
 	text     *template.Template
+	variable string // that holds the text
 	provider provider
 	unusable error // why provider is nil
 	// Masks the keys in a text. A function and not the keys: fmt cannot look into it.
@@ -72,7 +75,7 @@ type checker interface {
 
 // New makes a sender. An error names the variable to correct.
 func New(s Settings) (*Sender, error) {
-	sender := &Sender{name: s.Provider}
+	sender := &Sender{name: s.Provider, variable: s.TemplateName}
 	if s.Provider == "" {
 		sender.unusable = fmt.Errorf("%w: GOTRUE_SMS_PROVIDER is not set", ErrUnusable)
 		return sender, nil
@@ -85,7 +88,7 @@ func New(s Settings) (*Sender, error) {
 		err = text.Execute(new(strings.Builder), content{Code: "123456"})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("GOTRUE_SMS_TEMPLATE: %w", err)
+		return nil, fmt.Errorf("%s: %w", s.TemplateName, err)
 	}
 	sender.text = text
 	base, err := parseBase(s.BaseURL)
@@ -185,7 +188,7 @@ func (s *Sender) Text(code string) (string, error) {
 	}
 	var text strings.Builder
 	if err := s.text.Execute(&text, content{Code: code}); err != nil {
-		return "", fmt.Errorf("GOTRUE_SMS_TEMPLATE: %w", err)
+		return "", fmt.Errorf("%s: %w", s.variable, err)
 	}
 	return text.String(), nil
 }

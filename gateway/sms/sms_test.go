@@ -293,7 +293,7 @@ func TestTemplates(t *testing.T) {
 		}
 	}
 	for _, template := range []string{"{{ .Code", "{{ .Token }}", "{{ nothing }}"} {
-		if _, err := New(Settings{Provider: "twilio", Template: template}); err == nil || !strings.HasPrefix(err.Error(), "GOTRUE_SMS_TEMPLATE: ") {
+		if _, err := New(Settings{Provider: "twilio", Template: template, TemplateName: "THE_TEXT"}); err == nil || !strings.HasPrefix(err.Error(), "THE_TEXT: ") {
 			t.Errorf("%q: %v", template, err)
 		}
 	}

@@ -28,7 +28,7 @@ $$;
 
 comment on function postern._delivery(auth.outbox, text) is
 'What a gateway needs to deliver a queued mail or SMS; hook is what postern._sending_hook says, and the account is there only for a hook.
-Called by: postern._send_mail and postern._text_code for the gateway that asked, postern.claim_outbox for workers.
+Called by: postern._send_mail, postern._text_code and postern._text_factor_code for the gateway that asked, postern.claim_outbox for workers.
 Refuses: never.';
 
 create or replace function postern._pending_codes(owner_id uuid)
@@ -108,14 +108,18 @@ begin
         where o.id = any (outbox_ids) and o.leased_by = o.id::text and o.state is not distinct from 'queued'
         returning o.*
     loop
-        perform postern._restore_codes(v_row);
+        if v_row.kind = 'mfa' then
+            perform postern._restore_factor(v_row);
+        else
+            perform postern._restore_codes(v_row);
+        end if;
     end loop;
     return json_build_object('v', (select g.version from auth.settings g));
 end
 $$;
 
 comment on function postern.take_back(uuid[]) is
-'Undoes what a request wrote whose mail or SMS was refused: code, link, PKCE flow, the time they were sent, and the account if the request made it. What was pending before is pending again (DESIGN 9).
+'Undoes what a request wrote whose mail or SMS was refused: code, link, PKCE flow, the challenge of a factor, the time they were sent, and the account if the request made it. What was pending before is pending again (DESIGN 9).
 Called by: the gateway, when provider or hook refuse its first attempt.
 Refuses: never; what somebody else has claimed meanwhile is left alone.';
 
@@ -186,5 +190,27 @@ $$;
 
 comment on function postern._restore_codes(auth.outbox) is
 'Undoes what was stored for one mail or SMS, whose row in the outbox is gone already.
+Called by: postern.take_back.
+Refuses: never.';
+
+create or replace function postern._restore_factor(queued auth.outbox)
+returns void
+language plpgsql
+as $$
+begin
+    -- The SMS and its challenge have one id. The time of a later challenge stays.
+    update auth.mfa_factors f
+    set last_challenged_at = b.last_challenged_at, updated_at = b.updated_at
+    from auth.mfa_challenges c
+    cross join jsonb_populate_record(null::auth.mfa_factors, queued.payload -> 'before') b
+    where c.id = queued.id and f.id = c.factor_id
+        and not exists (
+            select from auth.mfa_challenges n where n.factor_id = c.factor_id and n.created_at > c.created_at);
+    delete from auth.mfa_challenges c where c.id = queued.id;
+end
+$$;
+
+comment on function postern._restore_factor(auth.outbox) is
+'Undoes the challenge that one SMS was for, whose row in the outbox is gone already.
 Called by: postern.take_back.
 Refuses: never.';

@@ -27,6 +27,29 @@ comment on function postern.hand_back_sessions(uuid[], text[]) is
 Called by: postern hand-back, in batches, with all gateways stopped.
 Refuses: never.';
 
+create or replace function postern.hand_back_factors(factor_ids uuid[], sealed_secrets text[], secrets text[])
+returns integer
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    update auth.mfa_factors f
+    set secret = k.secret
+    from unnest(hand_back_factors.factor_ids, hand_back_factors.sealed_secrets, hand_back_factors.secrets)
+        as k (factor_id, sealed_secret, secret)
+    where f.id = k.factor_id and f.secret = k.sealed_secret;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+
+comment on function postern.hand_back_factors(uuid[], text[], text[]) is
+'Puts secrets of TOTP factors in base32 in place of the sealed ones, as Supabase Auth keeps them. Returns how many it wrote.
+Called by: postern hand-back, in batches, with all gateways stopped.
+Refuses: never; a secret that has changed meanwhile is left alone.';
+
 create or replace function postern.clear_one_time_tokens()
 returns void
 language plpgsql security definer
@@ -34,6 +57,7 @@ set search_path = auth, pg_temp
 as $$
 begin
     delete from auth.one_time_tokens;
+    delete from auth.mfa_challenges c where c.otp_code <> '';
     update auth.users u
     set confirmation_token = '', recovery_token = '', email_change_token_new = '', email_change_token_current = '',
         phone_change_token = '', reauthentication_token = ''
@@ -44,6 +68,6 @@ end
 $$;
 
 comment on function postern.clear_one_time_tokens() is
-'Voids every code and link that was mailed: Supabase Auth could not verify what is stored of them.
+'Voids every code and link that was mailed or texted: Supabase Auth could not verify what is stored of them.
 Called by: postern hand-back.
 Refuses: never.';

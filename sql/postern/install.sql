@@ -42,6 +42,7 @@ set local client_min_messages = warning;
 {{ template "postern/check_caller.sql" . }}
 {{ template "postern/users.sql" . }}
 {{ template "postern/log_out.sql" . }}
+{{ template "postern/factors.sql" . }}
 {{ template "postern/admin_list_users.sql" . }}
 {{ template "postern/admin_users.sql" . }}
 {{ template "postern/admin_links.sql" . }}
@@ -93,7 +94,7 @@ begin
             p.proname like E'\\_%' or p.prorettype = 'trigger'::regtype
                 or p.proname in (
                     'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-                    'hand_back_sessions', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock',
+                    'hand_back_sessions', 'hand_back_factors', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock',
                     'explain_error') as is_private
         from pg_catalog.pg_proc p
         where p.pronamespace = 'postern'::regnamespace

@@ -148,6 +148,8 @@ begin
             when 'email_changed_notification' then v_settings.mailer_notifications_email_changed_enabled
             when 'phone_changed_notification' then v_settings.mailer_notifications_phone_changed_enabled
             when 'identity_linked_notification' then v_settings.mailer_notifications_identity_linked_enabled
+            when 'mfa_factor_enrolled_notification' then v_settings.mailer_notifications_mfa_factor_enrolled_enabled
+            when 'mfa_factor_unenrolled_notification' then v_settings.mailer_notifications_mfa_factor_unenrolled_enabled
         end)
     then
         return;
@@ -172,7 +174,7 @@ $$;
 
 comment on function postern._notify(text, text, uuid, text, text, jsonb) is
 'Queues a mail that tells of a change of an account, where auth.settings wants it and the account has an address (contract core.md 9.1); languages are those of who made the change. It counts against the quota of mails, if that is free at the moment, and is given up after a week.
-Called by: functions that change password, address or number.
+Called by: functions that change password, address, number or second factors.
 Refuses: never; what keeps the mail from being queued is in the server''s log.';
 
 create or replace function postern.claim_outbox(worker text, row_limit integer default 20, lease_seconds integer default 60)

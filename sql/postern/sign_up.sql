@@ -196,7 +196,7 @@ $$;
 
 comment on function postern._check_channel(auth.settings, text, text[]) is
 'Checks the channel that a code for a phone number is to be sent by: one that the gateway''s provider knows; a hook judges for itself (contract mfa-hooks.md 4.3).
-Called by: postern.sign_up, postern.request_sms, postern.update_user.
+Called by: postern.sign_up, postern.request_sms, postern.update_user, postern.challenge_factor.
 Refuses: validation_failed (400).';
 
 create or replace function postern._check_code_challenge(challenge text, method text)

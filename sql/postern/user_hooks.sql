@@ -135,32 +135,33 @@ comment on function postern.run_after_user_created(uuid, postern.caller) is
 Called by: the gateway where the hook is enabled, after the statement that created the account.
 Refuses: what the hook refuses; the account stays.';
 
-create or replace function postern._ask_password_hook(user_id uuid, is_valid boolean, output text, caller postern.caller)
+create or replace function postern._ask_attempt_hook(
+    point text,
+    uri text,
+    input json,
+    output text,
+    user_id uuid,
+    caller postern.caller)
 returns json
 language plpgsql
 as $$
 declare
-    v_uri text;
     v_output jsonb;
     v_refused json;
 begin
-    select g.hook_password_verification_attempt_uri into strict v_uri from auth.settings g;
     begin
-        if v_uri like 'pg-functions:%' then
-            v_output := postern._call_sql_hook('password_verification_attempt', v_uri, json_build_object(
-                'metadata', postern._hook_metadata('password-verification', (_ask_password_hook.caller).ip),
-                'user_id', _ask_password_hook.user_id, 'valid', is_valid), caller, _ask_password_hook.user_id);
+        if uri like 'pg-functions:%' then
+            v_output := postern._call_sql_hook(point, uri, input, caller, user_id);
         elsif output is null then
             -- Only when the settings changed between the gateway's look and this statement.
-            perform postern._refuse(503, 'unexpected_failure', 'Please try again',
-                'the password_verification_attempt hook was not asked', 1);
+            perform postern._refuse(503, 'unexpected_failure', 'Please try again', format('the %s hook was not asked', point), 1);
         else
             v_output := postern._hook_output(output);
         end if;
     {{ template "handler" "Error invoking hook" }}
     end;
 
-    -- From here on nothing is undone: what the hook wrote stays, and so does the end of the sessions.
+    -- From here on nothing is undone: what the hook wrote stays.
     v_refused := postern._hook_refusal(v_output);
     if v_refused is not null then
         return v_refused;
@@ -169,23 +170,50 @@ begin
         or coalesce(jsonb_typeof(v_output -> 'should_logout_user'), 'null') not in ('boolean', 'null')
     then
         perform postern._record_run(json_build_object(
-            'point', 'password_verification_attempt', 'target', v_uri, 'outcome', 'output', 'user_id', user_id,
+            'point', point, 'target', uri, 'outcome', 'output', 'user_id', user_id,
             'message', 'Error unmarshaling JSON output.'), caller);
         return postern._error(500, 'unexpected_failure', 'Error unmarshaling JSON output.');
-    elsif v_output ->> 'decision' is distinct from 'reject' then
+    end if;
+    return json_build_object(
+        'is_rejected', v_output ->> 'decision' is not distinct from 'reject',
+        'message', nullif(v_output ->> 'message', ''),
+        'ends_sessions', coalesce((v_output ->> 'should_logout_user')::boolean, false));
+end
+$$;
+
+comment on function postern._ask_attempt_hook(text, text, json, text, uuid, postern.caller) is
+'What a hook says of an attempt to prove a password or a second factor: is_rejected, message and ends_sessions, or a refusal (contract mfa-hooks.md 3.6). A database function is asked here; output is what a hook behind HTTP answered.
+Called by: postern._ask_password_hook, postern._ask_factor_hook.
+Refuses: what the hook refuses; unexpected_failure (500) - an answer of another shape; unexpected_failure (503) - nobody asked the hook.';
+
+create or replace function postern._ask_password_hook(user_id uuid, is_valid boolean, output text, caller postern.caller)
+returns json
+language plpgsql
+as $$
+declare
+    v_uri text;
+    v_answer json;
+begin
+    select g.hook_password_verification_attempt_uri into strict v_uri from auth.settings g;
+    v_answer := postern._ask_attempt_hook('password_verification_attempt', v_uri, json_build_object(
+        'metadata', postern._hook_metadata('password-verification', (_ask_password_hook.caller).ip),
+        'user_id', _ask_password_hook.user_id, 'valid', is_valid), output, _ask_password_hook.user_id, caller);
+    if v_answer -> 'error' is not null then
+        return v_answer;
+    elsif not (v_answer ->> 'is_rejected')::boolean then
         return null;
-    elsif (v_output ->> 'should_logout_user')::boolean then
+    elsif (v_answer ->> 'ends_sessions')::boolean then
         delete from auth.sessions s where s.user_id = _ask_password_hook.user_id;
     end if;
     return postern._error(400, 'invalid_credentials', coalesce(
-        nullif(v_output ->> 'message', ''), 'Further password verification attempts will be rejected.'));
+        v_answer ->> 'message', 'Further password verification attempts will be rejected.'));
 end
 $$;
 
 comment on function postern._ask_password_hook(uuid, boolean, text, postern.caller) is
-'Null when the password_verification_attempt hook lets a sign-in go on, else the refusal, after which the user''s sessions may be gone (contract mfa-hooks.md 3.6). A database function is asked here; output is what a hook behind HTTP answered.
+'Null when the password_verification_attempt hook lets a sign-in go on, else the refusal, after which the user''s sessions may be gone (contract mfa-hooks.md 3.6).
 Called by: postern.sign_in_with_password, where the hook is enabled.
-Refuses: invalid_credentials (400) - rejected; what the hook refuses; unexpected_failure (503) - nobody asked the hook.';
+Refuses: invalid_credentials (400) - rejected; as postern._ask_attempt_hook.';
 
 create or replace function postern.check_custom_claims(output text, caller postern.caller default null)
 returns json

@@ -49,7 +49,12 @@ comment on function postern._audit(text, text, uuid, text, text, boolean, json, 
 Called by: every function that changes an account or a session.
 Refuses: never.';
 
-create or replace function postern._audit_user(action text, log_type text, user_id uuid, traits json default null)
+create or replace function postern._audit_user(
+    action text,
+    log_type text,
+    user_id uuid,
+    traits json default null,
+    ip_address text default '')
 returns void
 language plpgsql
 as $$
@@ -61,7 +66,7 @@ begin
         gen_random_uuid(),
         {{ template "audit payload" }},
         clock_timestamp(),
-        ''
+        _audit_user.ip_address
     from auth.users u
     cross join auth.settings g
     cross join lateral (
@@ -71,7 +76,7 @@ begin
 end
 $$;
 
-comment on function postern._audit_user(text, text, uuid, json) is
+comment on function postern._audit_user(text, text, uuid, json, text) is
 'Writes an entry of the audit log with a user as the actor.
 Called by: functions that act for a user.
 Refuses: never.';

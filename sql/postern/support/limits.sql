@@ -70,12 +70,14 @@ create or replace function postern._limit_step(settings auth.settings, limiter t
 returns interval
 language sql stable
 as $$
-    -- Rates as in contract core.md 11.1.
+    -- Rates as in contract core.md 11.1; of factors, mfa-hooks.md 0.4.
     select case limiter
         when 'anonymous_sign_ins' then postern._refill(settings.rate_limit_anonymous_users, 3600)
         when 'token' then postern._refill(settings.rate_limit_token_refresh, 300)
         when 'verify' then postern._refill(settings.rate_limit_verify, 300)
         when 'guesses' then interval '10 seconds'
+        when 'factor_challenge' then postern._refill(settings.mfa_rate_limit_challenge_and_verify, 60)
+        when 'factor_verify' then postern._refill(settings.mfa_rate_limit_challenge_and_verify, 60)
         when 'emails' then postern._quota_step(settings.rate_limit_email_sent)
         when 'sms' then postern._quota_step(settings.rate_limit_sms_sent)
         else postern._refill(settings.rate_limit_otp, 300)
@@ -106,7 +108,7 @@ end
 $$;
 
 comment on function postern._take_limit(auth.settings, text, text) is
-'Takes one place in a bucket of auth.rate_limits (GCRA) for a limiter (signups, anonymous_sign_ins, token, user, recover, magic_link, otp, resend, verify) and a client''s key, or for guesses and an account''s id. Null when there was one, else the refusal with Retry-After.
+'Takes one place in a bucket of auth.rate_limits (GCRA) for a limiter (signups, anonymous_sign_ins, token, user, recover, magic_link, otp, resend, verify, factor_challenge, factor_verify) and a client''s key, or for guesses and an account''s id. Null when there was one, else the refusal with Retry-After.
 Called by: public functions before their work, so that what is taken stays taken.
 Refuses: over_request_rate_limit (429) - no place left.';
 

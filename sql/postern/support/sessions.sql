@@ -101,3 +101,47 @@ comment on function postern._is_newest_session(auth.settings, uuid) is
 'Whether no other valid session of the user with the same tag was used later (contract core.md 4.6, single session per user).
 Called by: postern._session_refusal.
 Refuses: never.';
+
+create or replace function postern._replace_refresh_token(settings auth.settings, session_id uuid)
+returns bigint
+language plpgsql
+as $$
+declare
+    v_token record;
+begin
+    -- A session of Supabase Auth that was not continued here has its counter, and a key of its own, in its own row.
+    insert into auth.refresh_tokens (instance_id, user_id, session_id, revoked, counter, created_at, updated_at)
+    select
+        '00000000-0000-0000-0000-000000000000', s.user_id, s.id, false, coalesce(s.refresh_token_counter, 0),
+        s.created_at, coalesce(s.refreshed_at at time zone 'UTC', s.created_at)
+    from auth.sessions s
+    where s.id = _replace_refresh_token.session_id and s.refresh_token_hmac_key is not null
+        and not exists (select from auth.refresh_tokens t where t.session_id = s.id and t.token is null);
+    update auth.sessions s set refresh_token_hmac_key = null, refresh_token_counter = null
+    where s.id = _replace_refresh_token.session_id and s.refresh_token_hmac_key is not null;
+
+    select t.id, t.counter, t.revoked
+    into v_token
+    from auth.refresh_tokens t
+    where t.session_id = _replace_refresh_token.session_id
+    {{ template "newest token" }}
+    for no key update;
+    if not found or v_token.revoked then
+        perform postern._refuse(500, 'unexpected_failure', 'Unexpected failure, please check server logs for more information',
+            'the refresh token of the session is revoked');
+    end if;
+
+    -- By two, and from before the reuse interval: neither as the one before nor within the interval is the old token forgiven.
+    update auth.refresh_tokens t
+    set counter = v_token.counter + 2,
+        updated_at = least(t.updated_at, now() - make_interval(secs => settings.security_refresh_token_reuse_interval + 1)),
+        token = case when length(t.token) = 12 then encode(sha256(convert_to(t.token, 'UTF8')), 'hex') else t.token end
+    where t.id = v_token.id;
+    return v_token.counter + 2;
+end
+$$;
+
+comment on function postern._replace_refresh_token(auth.settings, uuid) is
+'Puts a refresh token in place of a session''s present one, which from then on counts as used (contract mfa-hooks.md 1.7). Returns its counter.
+Called by: postern._complete_verification.
+Refuses: unexpected_failure (500) - the present one is revoked.';

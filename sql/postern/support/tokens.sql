@@ -167,6 +167,6 @@ end
 $$;
 
 comment on function postern._tokens(uuid, uuid, text, text, postern.caller, bigint) is
-'The answer that opens a session: counter is that of its refresh token; method as in amr, shown as in postern._user_json_as. caller is for the record of the hook.
-Called by: every way to sign in.
+'The answer that opens a session, or raises it by a second factor: counter is that of its refresh token; method as in amr, shown as in postern._user_json_as. caller is for the record of the hook.
+Called by: every way to sign in, postern._complete_verification.
 Refuses: what the custom_access_token hook refuses.';

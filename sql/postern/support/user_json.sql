@@ -61,6 +61,22 @@ concat(
                     case when i.email is not null then ',"email":' end, to_json(i.email), '}')
 {{- end -}}
 
+{{- /* The factor object of f, a row of auth.mfa_factors, as text (contract mfa-hooks.md 1.2). concat() leaves out what is null, so a
+key without a value vanishes together with its name. */ -}}
+{{- define "factor json" -}}
+concat(
+                '{"id":"', f.id,
+                '","created_at":"', coalesce({{ template "utc" "f.created_at" }}, '0001-01-01T00:00:00Z'),
+                '","updated_at":"', coalesce({{ template "utc" "f.updated_at" }}, '0001-01-01T00:00:00Z'),
+                '","status":"', f.status,
+                '",', '"friendly_name":' || to_json(nullif(f.friendly_name, ''))::text || ',',
+                '"factor_type":"', f.factor_type,
+                '","phone":', to_json(coalesce(f.phone, '')),
+                ',"last_challenged_at":', coalesce('"' || {{ template "utc" "f.last_challenged_at" }} || '"', 'null'),
+                ',"web_authn_aaguid":"' || f.web_authn_aaguid || '"',
+                ',"last_webauthn_challenge_data":' || f.last_webauthn_challenge_data::text, '}')
+{{- end -}}
+
 create or replace function postern._user_json(user_id uuid)
 returns json
 language plpgsql stable
@@ -130,17 +146,7 @@ begin
         {{ template "time member" "u.banned_until" }},
         {{ template "time member" "u.deleted_at" }},
         ',"factors":[' || (
-            select string_agg(concat(
-                '{"id":"', f.id,
-                '","created_at":"', coalesce({{ template "utc" "f.created_at" }}, '0001-01-01T00:00:00Z'),
-                '","updated_at":"', coalesce({{ template "utc" "f.updated_at" }}, '0001-01-01T00:00:00Z'),
-                '","status":"', f.status,
-                '",', '"friendly_name":' || to_json(nullif(f.friendly_name, ''))::text || ',',
-                '"factor_type":"', f.factor_type,
-                '","phone":', to_json(coalesce(f.phone, '')),
-                ',"last_challenged_at":', coalesce('"' || {{ template "utc" "f.last_challenged_at" }} || '"', 'null'),
-                ',"web_authn_aaguid":"' || f.web_authn_aaguid || '"',
-                ',"last_webauthn_challenge_data":' || f.last_webauthn_challenge_data::text, '}'), ',' order by f.created_at)
+            select string_agg({{ template "factor json" }}, ',' order by f.created_at)
             from auth.mfa_factors f
             where f.user_id = u.id) || ']')
     into v_members
