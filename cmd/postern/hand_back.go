@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/postern-auth/postern/gateway/config"
+	"github.com/postern-auth/postern/gateway/seal"
 	"github.com/postern-auth/postern/gateway/token"
 )
 
@@ -19,7 +20,8 @@ func handBackCommand(environ []string) *cli.Command {
 		Name:  "hand-back",
 		Usage: "prepare the database for Supabase Auth to take over, with everybody still signed in",
 		Description: "Writes the key and the counter of every session into auth.sessions, where Supabase Auth looks for them, and\n" +
-			"clears what Postern stored of mailed codes. Stop all gateways first, then run it with DATABASE_URL of the\n" +
+			"the secrets of authenticator apps into auth.mfa_factors as it reads them, in plain text, and clears what\n" +
+			"Postern stored of mailed and texted codes. Stop all gateways first, then run it with DATABASE_URL of the\n" +
 			"owner and the gateways' GOTRUE_JWT_SECRET and POSTERN_TOKEN_KEYS, then `postern migrate --to 0`, then start\n" +
 			"Supabase Auth. Refresh tokens that clients hold go on working there. It can be repeated.",
 		UsageText: "postern hand-back && postern migrate --to 0",
@@ -28,36 +30,69 @@ func handBackCommand(environ []string) *cli.Command {
 			if err != nil {
 				return err
 			}
-			count, err := handBack(c.Context, cfg)
+			back, err := handBack(c.Context, cfg)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.App.Writer, "%d sessions can be continued by Supabase Auth\n", count)
+			if _, err = fmt.Fprintf(c.App.Writer, "%d sessions can be continued by Supabase Auth\n", back.sessions); err != nil {
+				return err
+			}
+			if back.factors > 0 {
+				_, err = fmt.Fprintf(c.App.Writer, "%d authenticator apps can be verified by Supabase Auth\n", back.factors)
+			}
+			if len(back.unreadable) > 0 {
+				err = fmt.Errorf("%d authenticator apps stay sealed with a key that is not configured; their factors: %s",
+					len(back.unreadable), strings.Join(back.unreadable, ", "))
+			}
 			return err
 		},
 	}
 }
 
-// handBackBatch is how many sessions one statement writes: enough to be quick, few enough to hold no lock for long.
+// handBackBatch is how many rows one statement writes: enough to be quick, few enough to hold no lock for long.
 const handBackBatch = 1000
 
-// handBack writes derived keys in batches, in the order of session ids, and returns how many sessions it wrote.
-func handBack(ctx context.Context, cfg *config.Config) (int, error) {
+// beforeAll is an id that comes before all others.
+const beforeAll = "00000000-0000-0000-0000-000000000000"
+
+// handedBack is what Supabase Auth can go on with.
+type handedBack struct {
+	sessions, factors int
+	unreadable        []string // ids of factors
+}
+
+func handBack(ctx context.Context, cfg *config.Config) (back handedBack, err error) {
 	conn, err := pgx.Connect(ctx, cfg.DatabaseURL.Reveal())
 	if err != nil {
-		return 0, explainConnection(err)
+		return back, explainConnection(err)
 	}
 	defer conn.Close(ctx) //nolint:errcheck // every batch is committed
-	keys := token.NewRefreshKeys(cfg.TokenKeys, cfg.JWTSecret)
+	if back.sessions, err = handBackSessions(ctx, conn, token.NewRefreshKeys(cfg.TokenKeys, cfg.JWTSecret)); err != nil {
+		return back, err
+	}
+	keys, err := seal.New(cfg.TokenKeys, cfg.JWTSecret)
+	if err != nil {
+		return back, err
+	}
+	if back.factors, back.unreadable, err = handBackFactors(ctx, conn, keys); err != nil {
+		return back, err
+	}
+	if _, err := conn.Exec(ctx, `select postern.clear_one_time_tokens()`); err != nil {
+		return back, fmt.Errorf("clearing mailed codes: %w", err)
+	}
+	return back, nil
+}
 
-	total, after := 0, "00000000-0000-0000-0000-000000000000"
+// handBackSessions writes derived keys in batches, in the order of session ids, and returns how many sessions it wrote.
+func handBackSessions(ctx context.Context, conn *pgx.Conn, keys *token.RefreshKeys) (int, error) {
+	total, after := 0, beforeAll
 	for {
 		ids, err := sessionsAfter(ctx, conn, after)
 		if err != nil {
 			return total, err
 		}
 		if len(ids) == 0 {
-			break
+			return total, nil
 		}
 		sessionKeys := make([]string, len(ids))
 		for i, id := range ids {
@@ -74,10 +109,49 @@ func handBack(ctx context.Context, cfg *config.Config) (int, error) {
 		total += written
 		after = ids[len(ids)-1]
 	}
-	if _, err := conn.Exec(ctx, `select postern.clear_one_time_tokens()`); err != nil {
-		return total, fmt.Errorf("clearing mailed codes: %w", err)
+}
+
+// handBackFactors writes plain secrets in batches, in the order of factor ids. It returns how many it wrote, and the factors whose
+// secret no key opens.
+func handBackFactors(ctx context.Context, conn *pgx.Conn, keys *seal.Keys) (total int, unreadable []string, err error) {
+	for after := beforeAll; ; {
+		ids, stored, err := factorsAfter(ctx, conn, after)
+		if err != nil || len(ids) == 0 {
+			return total, unreadable, err
+		}
+		after = ids[len(ids)-1]
+		secrets := make([]*string, len(ids))
+		for i, id := range ids {
+			secret, _, err := keys.OpenFactor(id, stored[i])
+			if err != nil {
+				unreadable = append(unreadable, id)
+				continue
+			}
+			secrets[i] = &secret
+		}
+		var written int
+		err = conn.QueryRow(ctx, `select postern.hand_back_factors($1::uuid[], $2::text[], $3::text[])`, ids, stored, secrets).Scan(&written)
+		if err != nil {
+			return total, unreadable, fmt.Errorf("writing secrets of factors: %w", err)
+		}
+		total += written
 	}
-	return total, nil
+}
+
+func factorsAfter(ctx context.Context, conn *pgx.Conn, after string) (ids, stored []string, err error) {
+	rows, err := conn.Query(ctx, `select id::text, secret from auth.mfa_factors
+		where id > $1::uuid and starts_with(secret, $3) order by id limit $2`, after, handBackBatch, seal.FactorPrefix)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading factors: %w", err)
+	}
+	for rows.Next() {
+		var id, secret string
+		if err := rows.Scan(&id, &secret); err != nil {
+			return nil, nil, fmt.Errorf("reading factors: %w", err)
+		}
+		ids, stored = append(ids, id), append(stored, secret)
+	}
+	return ids, stored, rows.Err()
 }
 
 func sessionsAfter(ctx context.Context, conn *pgx.Conn, after string) ([]string, error) {

@@ -26,8 +26,8 @@ const (
 	factorLabel = "postern factor v1"
 )
 
-// factorPrefix marks a sealed secret of a factor: base32, which Supabase Auth stores, has no dot.
-const factorPrefix = "postern1."
+// FactorPrefix marks a sealed secret of a factor: base32, which Supabase Auth stores, has no dot.
+const FactorPrefix = "postern1."
 
 // LinkPrefix marks the link tokens of flows that end in an auth code.
 const LinkPrefix = "pkce_"
@@ -120,13 +120,13 @@ func open(keys []cipher.AEAD, id string, sealed []byte) (text []byte, index int,
 // SealFactor makes what the database stores of the secret of the factor with the given id.
 func (k *Keys) SealFactor(id, secret string) string {
 	sealed := k.factors[0].Seal(nil, nil, []byte(secret), []byte(id)) //nolint:gosec // G407: this AEAD makes its random nonces itself
-	return factorPrefix + base64.RawURLEncoding.EncodeToString(sealed)
+	return FactorPrefix + base64.RawURLEncoding.EncodeToString(sealed)
 }
 
 // OpenFactor reads what SealFactor made for the same id, with any key, or the plain secret of a factor of Supabase Auth. isCurrent
 // says that it is sealed with the newest key. The error is ErrUnreadable.
 func (k *Keys) OpenFactor(id, stored string) (secret string, isCurrent bool, err error) {
-	encoded, isSealed := strings.CutPrefix(stored, factorPrefix)
+	encoded, isSealed := strings.CutPrefix(stored, FactorPrefix)
 	switch {
 	case !isSealed && strings.HasPrefix(stored, "{"):
 		return "", false, ErrUnreadable // encrypted by Supabase Auth, with a key that only it has

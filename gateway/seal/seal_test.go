@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/postern-auth/postern/gateway/config"
@@ -71,5 +72,40 @@ func TestAdoptedCodeDigest(t *testing.T) {
 	want := seal.LinkDigest("1e338415d9255811713951fa29aa0ba132f096aeb0258f363d94db79")
 	if got := seal.AdoptedCodeDigest("ada@example.com", "237175"); got != want {
 		t.Fatalf("got %s, want %s", got, want)
+	}
+}
+
+// Secrets of factors open for their factor only, with older keys too, and tell whether the newest one sealed them.
+func TestSecretsOfFactors(t *testing.T) {
+	t.Parallel()
+	const older, newer = "one key of thirty-two bytes length", "another key of thirty-two bytes!!!"
+	k, rotated := keys(t, older), keys(t, newer, older)
+	stored := k.SealFactor("factor 1", "JBSWY3DPEHPK3PXP")
+	if strings.Contains(stored, "JBSWY3DPEHPK3PXP") || !strings.HasPrefix(stored, seal.FactorPrefix) || stored == k.SealFactor("factor 1", "JBSWY3DPEHPK3PXP") {
+		t.Errorf("stored as %s", stored)
+	}
+	for name, c := range map[string]struct {
+		keys      *seal.Keys
+		id        string
+		stored    string
+		isCurrent bool
+		fails     bool
+	}{
+		"as sealed":                  {k, "factor 1", stored, true, false},
+		"with an older key":          {rotated, "factor 1", stored, false, false},
+		"plain, of Supabase Auth":    {k, "factor 1", "JBSWY3DPEHPK3PXP", false, false},
+		"encrypted by Supabase Auth": {k, "factor 1", `{"key_id": "k", "alg": "aes-gcm-hkdf", "data": "", "nonce": ""}`, false, true},
+		"of another factor":          {k, "factor 2", stored, false, true},
+		"without its key":            {keys(t, newer), "factor 1", stored, false, true},
+		"changed":                    {k, "factor 1", stored[:len(stored)-2] + "AA", false, true},
+		"cut":                        {k, "factor 1", seal.FactorPrefix + "!", false, true},
+	} {
+		secret, isCurrent, err := c.keys.OpenFactor(c.id, c.stored)
+		switch {
+		case c.fails && !errors.Is(err, seal.ErrUnreadable):
+			t.Errorf("%s: %q, %v", name, secret, err)
+		case !c.fails && (err != nil || secret != "JBSWY3DPEHPK3PXP" || isCurrent != c.isCurrent):
+			t.Errorf("%s: %q, %v, %v", name, secret, isCurrent, err)
+		}
 	}
 }
