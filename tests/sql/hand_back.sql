@@ -1,6 +1,6 @@
--- postern.hand_back_sessions and clear_one_time_tokens: what goes back to Supabase Auth.
+-- postern.hand_back_sessions, hand_back_factors and clear_one_time_tokens: what goes back to Supabase Auth.
 begin;
-select plan(10);
+select plan(13);
 \ir support.psql
 select pg_temp.account('ada@example.com') as ada \gset
 select pg_temp.signed_in(:'ada') as one, pg_temp.signed_in(:'ada') as two, pg_temp.signed_in(:'ada') as three,
@@ -29,6 +29,15 @@ select is(postern.hand_back_sessions('{}', '{}'), 0, 'no session, nothing to do'
 select is(pg_temp.keys(:'one'), 'k1 1', 'a second run leaves the key');
 
 reset role;
+insert into auth.mfa_factors (id, user_id, factor_type, status, friendly_name, secret, created_at, updated_at)
+select md5(secret)::uuid, :'ada', 'totp', 'verified', secret, secret, now(), now() from unnest('{s1,s2,s3}'::text[]) secret;
+insert into auth.mfa_challenges (id, factor_id, created_at, ip_address, otp_code)
+select gen_random_uuid(), f.id, now(), '::1', nullif(f.secret, 's3') from auth.mfa_factors f;
+set local role :owner;
+select is(postern.hand_back_factors(array[md5('s1'), md5('s2'), md5('s3')]::uuid[], '{s1,changed,s3}', '{p1,p2,null}'),
+    1, 'one secret is handed back');
+select is((select string_agg(secret, ',' order by secret) from auth.mfa_factors), 'p1,s2,s3', 'one that changed, and one that cannot be read, stay');
+reset role;
 insert into auth.one_time_tokens (id, user_id, token_type, token_hash, relates_to) values (gen_random_uuid(),
     :'ada', 'recovery_token', 'h', 'x');
 update auth.users set confirmation_token = 'a', recovery_token = 'b', email_change_token_new = 'c',
@@ -45,6 +54,7 @@ drop trigger note on auth.users;
 set local role :owner;
 select postern.clear_one_time_tokens() \g /dev/null
 select is((select count(*)::int from auth.one_time_tokens), 0, 'codes are void');
+select is((select count(*)::int from auth.mfa_challenges), 1, 'of challenges those with a code');
 select is((select concat(confirmation_token, recovery_token, email_change_token_new, email_change_token_current, phone_change_token, reauthentication_token, email_change) from auth.users),
     'n@x', 'and links, but not what they were for');
 reset role;
