@@ -102,6 +102,69 @@ func TestStatementsOfRequestsWithSendingHooks(t *testing.T) {
 	}
 }
 
+// Second factors: one statement, two to verify the code of an app or where a hook is asked; three more where a function is (begin, its
+// time limit, commit), one more to check the claims that a receiver answers.
+func TestStatementsOfSecondFactors(t *testing.T) {
+	t.Parallel()
+	function := []string{"GOTRUE_HOOK_MFA_VERIFICATION_ATTEMPT_ENABLED=true", "GOTRUE_HOOK_MFA_VERIFICATION_ATTEMPT_URI=" + factorHookURI}
+	for name, c := range map[string]struct {
+		env               []string
+		points            []string // over HTTP
+		wrong, app, phone int
+	}{
+		"plain":            {nil, nil, 2, 2, 1},
+		"receiver":         {nil, []string{"mfa_verification_attempt"}, 2, 2, 2},
+		"function":         {function, nil, 5, 5, 5},
+		"token receiver":   {nil, []string{"custom_access_token"}, 2, 3, 2},
+		"token function":   {hookOn, nil, 5, 5, 5},
+		"limits of client": {[]string{limitOn}, nil, 2, 2, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newHookDouble(t)
+			d.calling(func(_ string, event map[string]any) (int, any) { return 200, map[string]any{"claims": event["claims"]} })
+			env := append(append(d.on(append(c.points, "send_sms")...), phoneFactors...), c.env...)
+			s := start(t, env...)
+			s.factorFunction(`return '{}';`)
+			s.exec(tokenHook(`return event`))
+			me, admin := s.quickMember("me@example.com"), s.serviceRole()
+			app, secret := s.enrol(me, "app")
+			phone := s.enrolPhone(me, "4915")
+			opened, texted := s.challenged(me, app), s.challenged(me, phone)
+			code, _ := member(d.took("send-sms")[0], "sms.otp").(string)
+			factors := "/admin/users/" + me.UserID + "/factors"
+			for _, r := range []struct {
+				name   string
+				call   call
+				want   int
+				status int
+			}{
+				{"enrol", call{Method: "POST", Path: "/factors", Body: `{"factor_type": "totp", "friendly_name": "b"}`}, 1, 200},
+				{"challenge of an app", call{Method: "POST", Path: "/factors/" + app + "/challenge"}, 1, 200},
+				{"challenge of a phone", call{Method: "POST", Path: "/factors/" + phone + "/challenge", Body: `{}`}, 1, 200},
+				{"wrong code of an app", verifying(me, app, opened, wrongCode(t, secret)), c.wrong, 422},
+				{"code of an app", verifying(me, app, opened, appCode(t, secret, 0)), c.app, 200},
+				{"code of a phone", verifying(me, phone, texted, code), c.phone, 200},
+				{"list", call{Method: "GET", Path: factors, Bearer: admin}, 1, 200},
+				{"change", call{Method: "PUT", Path: factors + "/" + app, Body: `{"friendly_name": "c"}`, Bearer: admin}, 1, 200},
+				{"remove", call{Method: "DELETE", Path: "/factors/" + app}, 1, 200},
+				{"administrator removes", call{Method: "DELETE", Path: factors + "/" + phone, Bearer: admin}, 1, 200},
+			} {
+				if r.call.Bearer == "" {
+					r.call.Bearer = me.Access
+				}
+				// On a new connection: pg_stat_statements counts begin, set and commit only the first time that they are prepared.
+				s := startOn(t, s.db, env...)
+				var a *answer
+				if got, texts := s.statements(func() { a = s.do(r.call.from("127.0.0.1")) }); got != r.want {
+					t.Errorf("%s: %d statements, want %d:\n%s", r.name, got, r.want, strings.Join(texts, "\n"))
+				}
+				a.want(r.status)
+			}
+		})
+	}
+}
+
 // What cannot succeed costs no statement at all.
 func TestRequestsThatNeverReachTheDatabase(t *testing.T) {
 	t.Parallel()
