@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,20 +41,10 @@ func handBackCommand(environ []string) *cli.Command {
 			if back.factors > 0 {
 				_, err = fmt.Fprintf(c.App.Writer, "%d authenticator apps can be verified by Supabase Auth\n", back.factors)
 			}
-			if len(back.unreadable) > 0 {
-				err = fmt.Errorf("%d authenticator apps stay sealed with a key that is not configured; their factors: %s",
-					len(back.unreadable), strings.Join(back.unreadable, ", "))
-			}
-			return err
+			return errors.Join(err, unreadableSecrets(back.unreadable))
 		},
 	}
 }
-
-// handBackBatch is how many rows one statement writes: enough to be quick, few enough to hold no lock for long.
-const handBackBatch = 1000
-
-// beforeAll is an id that comes before all others.
-const beforeAll = "00000000-0000-0000-0000-000000000000"
 
 // handedBack is what Supabase Auth can go on with.
 type handedBack struct {
@@ -74,7 +65,8 @@ func handBack(ctx context.Context, cfg *config.Config) (back handedBack, err err
 	if err != nil {
 		return back, err
 	}
-	if back.factors, back.unreadable, err = handBackFactors(ctx, conn, keys); err != nil {
+	plain := func(_, secret string, _ bool) *string { return &secret }
+	if back.factors, back.unreadable, err = rewriteSecrets(ctx, conn, keys, plain); err != nil {
 		return back, err
 	}
 	if _, err := conn.Exec(ctx, `select postern.clear_one_time_tokens()`); err != nil {
@@ -111,51 +103,8 @@ func handBackSessions(ctx context.Context, conn *pgx.Conn, keys *token.RefreshKe
 	}
 }
 
-// handBackFactors writes plain secrets in batches, in the order of factor ids. It returns how many it wrote, and the factors whose
-// secret no key opens.
-func handBackFactors(ctx context.Context, conn *pgx.Conn, keys *seal.Keys) (total int, unreadable []string, err error) {
-	for after := beforeAll; ; {
-		ids, stored, err := factorsAfter(ctx, conn, after)
-		if err != nil || len(ids) == 0 {
-			return total, unreadable, err
-		}
-		after = ids[len(ids)-1]
-		secrets := make([]*string, len(ids))
-		for i, id := range ids {
-			secret, _, err := keys.OpenFactor(id, stored[i])
-			if err != nil {
-				unreadable = append(unreadable, id)
-				continue
-			}
-			secrets[i] = &secret
-		}
-		var written int
-		err = conn.QueryRow(ctx, `select postern.hand_back_factors($1::uuid[], $2::text[], $3::text[])`, ids, stored, secrets).Scan(&written)
-		if err != nil {
-			return total, unreadable, fmt.Errorf("writing secrets of factors: %w", err)
-		}
-		total += written
-	}
-}
-
-func factorsAfter(ctx context.Context, conn *pgx.Conn, after string) (ids, stored []string, err error) {
-	rows, err := conn.Query(ctx, `select id::text, secret from auth.mfa_factors
-		where id > $1::uuid and starts_with(secret, $3) order by id limit $2`, after, handBackBatch, seal.FactorPrefix)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading factors: %w", err)
-	}
-	for rows.Next() {
-		var id, secret string
-		if err := rows.Scan(&id, &secret); err != nil {
-			return nil, nil, fmt.Errorf("reading factors: %w", err)
-		}
-		ids, stored = append(ids, id), append(stored, secret)
-	}
-	return ids, stored, rows.Err()
-}
-
 func sessionsAfter(ctx context.Context, conn *pgx.Conn, after string) ([]string, error) {
-	rows, err := conn.Query(ctx, `select id::text from auth.sessions where id > $1::uuid order by id limit $2`, after, handBackBatch)
+	rows, err := conn.Query(ctx, `select id::text from auth.sessions where id > $1::uuid order by id limit $2`, after, batchSize)
 	if err != nil {
 		return nil, fmt.Errorf("reading sessions: %w", err)
 	}

@@ -28,8 +28,9 @@ Examples:
    postern keys secret >> .env             a GOTRUE_JWT_SECRET
    postern keys jwks --alg ES256 >> .env   GOTRUE_JWT_KEYS with a new key pair
    postern keys jwks --keep                the same, and tokens signed so far stay valid
-   postern keys api --expires 1y           the anon and service_role keys of this configuration`,
-		Subcommands: []*cli.Command{keysSecretCommand(), keysJWKSCommand(), keysAPICommand()},
+   postern keys api --expires 1y           the anon and service_role keys of this configuration
+   postern keys reseal                     authenticator apps, with the newest of POSTERN_TOKEN_KEYS`,
+		Subcommands: []*cli.Command{keysSecretCommand(), keysJWKSCommand(), keysAPICommand(), keysResealCommand()},
 	}
 }
 

@@ -848,3 +848,26 @@ comment on function postern.admin_delete_factor(postern.caller, text, text) is
 'Removes a factor of an account, verified or not; sessions that it raised to aal2 are at aal1 again (contract admin.md 8). The audit trail names the account as the actor, as the reference does.
 Called by: DELETE /admin/users/{user_id}/factors/{factor_id}.
 Refuses: what _check_admin refuses (403); validation_failed, user_not_found, mfa_factor_not_found (404).';
+
+create or replace function postern.replace_factor_secrets(factor_ids uuid[], stored text[], secrets text[])
+returns integer
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    update auth.mfa_factors f
+    set secret = k.secret
+    from unnest(replace_factor_secrets.factor_ids, replace_factor_secrets.stored, replace_factor_secrets.secrets)
+        as k (factor_id, stored, secret)
+    where f.id = k.factor_id and f.secret = k.stored and k.secret is not null;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+
+comment on function postern.replace_factor_secrets(uuid[], text[], text[]) is
+'Stores secrets of TOTP factors in another form: sealed with the newest key, or in base32 as Supabase Auth keeps them. A secret of null leaves a factor as it is. Returns how many it wrote.
+Called by: postern keys reseal and postern hand-back, in batches.
+Refuses: never; a secret that has changed meanwhile is left alone.';

@@ -27,29 +27,6 @@ comment on function postern.hand_back_sessions(uuid[], text[]) is
 Called by: postern hand-back, in batches, with all gateways stopped.
 Refuses: never.';
 
-create or replace function postern.hand_back_factors(factor_ids uuid[], sealed_secrets text[], secrets text[])
-returns integer
-language plpgsql security definer
-set search_path = auth, pg_temp
-as $$
-declare
-    v_count integer;
-begin
-    update auth.mfa_factors f
-    set secret = k.secret
-    from unnest(hand_back_factors.factor_ids, hand_back_factors.sealed_secrets, hand_back_factors.secrets)
-        as k (factor_id, sealed_secret, secret)
-    where f.id = k.factor_id and f.secret = k.sealed_secret and k.secret is not null;
-    get diagnostics v_count = row_count;
-    return v_count;
-end
-$$;
-
-comment on function postern.hand_back_factors(uuid[], text[], text[]) is
-'Puts secrets of TOTP factors in base32 in place of the sealed ones, as Supabase Auth keeps them. A secret of null leaves a factor as it is. Returns how many it wrote.
-Called by: postern hand-back, in batches, with all gateways stopped.
-Refuses: never; a secret that has changed meanwhile is left alone.';
-
 create or replace function postern.clear_one_time_tokens()
 returns void
 language plpgsql security definer

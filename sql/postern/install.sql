@@ -94,7 +94,7 @@ begin
             p.proname like E'\\_%' or p.prorettype = 'trigger'::regtype
                 or p.proname in (
                     'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-                    'hand_back_sessions', 'hand_back_factors', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock',
+                    'hand_back_sessions', 'replace_factor_secrets', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock',
                     'explain_error') as is_private
         from pg_catalog.pg_proc p
         where p.pronamespace = 'postern'::regnamespace

@@ -11,7 +11,7 @@ create temp view functions as
            -- Only for the owner: seeds, policies tried by hand, handing back, forgiving.
            p.proname in (
                'impersonate', 'anonymous', 'create_user', 'set_password_hash', 'delete_user',
-               'hand_back_sessions', 'hand_back_factors', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock',
+               'hand_back_sessions', 'replace_factor_secrets', 'clear_one_time_tokens', 'list_outbox', 'retry_outbox', 'drop_outbox', 'rate_limit_status', 'unblock',
                'explain_error') as is_owners,
            l.lanname as language,
            p.prosecdef as is_definer,

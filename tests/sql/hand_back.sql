@@ -1,4 +1,4 @@
--- postern.hand_back_sessions, hand_back_factors and clear_one_time_tokens: what goes back to Supabase Auth.
+-- postern.hand_back_sessions, replace_factor_secrets and clear_one_time_tokens: what goes back to Supabase Auth.
 begin;
 select plan(13);
 \ir support.psql
@@ -34,7 +34,7 @@ select md5(secret)::uuid, :'ada', 'totp', 'verified', secret, secret, now(), now
 insert into auth.mfa_challenges (id, factor_id, created_at, ip_address, otp_code)
 select gen_random_uuid(), f.id, now(), '::1', nullif(f.secret, 's3') from auth.mfa_factors f;
 set local role :owner;
-select is(postern.hand_back_factors(array[md5('s1'), md5('s2'), md5('s3')]::uuid[], '{s1,changed,s3}', '{p1,p2,null}'),
+select is(postern.replace_factor_secrets(array[md5('s1'), md5('s2'), md5('s3')]::uuid[], '{s1,changed,s3}', '{p1,p2,null}'),
     1, 'one secret is handed back');
 select is((select string_agg(secret, ',' order by secret) from auth.mfa_factors), 'p1,s2,s3', 'one that changed, and one that cannot be read, stay');
 reset role;
