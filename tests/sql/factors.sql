@@ -1,7 +1,7 @@
 -- Second factors: enrolment, challenges, verification, removal, administration (contract mfa-hooks.md 1, admin.md 8), and a policy that
 -- demands them. The gateway's part, comparing TOTP codes, is played by is_valid.
 begin;
-select plan(129);
+select plan(130);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', mfa_phone_enroll_enabled = true, mfa_phone_verify_enabled = true') \g /dev/null
 select pg_temp.account('ada@example.com') as ada, pg_temp.account('bob@example.com') as bob \gset
@@ -216,6 +216,8 @@ select pg_temp.run(format('delete from auth.refresh_tokens where session_id = %1
 select pg_temp.challenge(:'adopted', :'app') #>> '{body,id}' as challenge \gset
 select is(pg_temp.verify(:'adopted', :'app', :'challenge') #>> '{session,counter}', '9', 'a session with a key of its own');
 select is(pg_temp.value(format('select refresh_token_hmac_key is null from auth.sessions where id = %L', :'adopted')), 'true', 'has it no longer');
+select is(pg_temp.refused(postern.refresh_adopted_session(session_id => :'adopted', counter => 7, signed => 's', mac => 'm', token_digest => 'd')),
+    '400 refresh_token_not_found: Invalid Refresh Token: Refresh Token Not Found', 'and its token is unknown');
 select pg_temp.signed_in(:'ada') as legacy \gset
 select pg_temp.run(format('update auth.refresh_tokens set token = ''abcdefghijkl'' where session_id = %L', :'legacy')) \g /dev/null
 select pg_temp.challenge(:'legacy', :'app') #>> '{body,id}' as challenge \gset
