@@ -107,7 +107,7 @@ begin
             coalesce(host((enroll_factor.caller).ip), ''));
         return json_build_object(
             'v', v_settings.version,
-            'factor', json_build_object('email', v_user.email),
+            'factor', case enroll_factor.factor_type when 'totp' then json_build_object('email', v_user.email) end,
             'body', json_strip_nulls(json_build_object(
                 'id', enroll_factor.factor_id, 'type', enroll_factor.factor_type,
                 'friendly_name', coalesce(enroll_factor.friendly_name, ''),
@@ -774,7 +774,12 @@ begin
     end if;
 
     begin
-        select f.* into v_factor from auth.mfa_factors f where f.id = admin_update_factor.factor_id::uuid for no key update;
+        -- The user's row first, as everywhere: it settles a change against an enrolment with the same name.
+        perform from auth.users u where u.id = admin_update_factor.user_id::uuid for no key update;
+        select f.* into v_factor from auth.mfa_factors f where f.id = admin_update_factor.factor_id::uuid;
+        if not found then
+            perform postern._refuse(404, 'mfa_factor_not_found', 'Factor not found');
+        end if;
         if v_factor.factor_type = 'phone' and coalesce(admin_update_factor.phone, '') <> '' then
             v_phone := postern._phone(admin_update_factor.phone);
         end if;

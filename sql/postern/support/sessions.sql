@@ -134,7 +134,7 @@ begin
     -- By two, and from before the reuse interval: neither as the one before nor within the interval is the old token forgiven.
     update auth.refresh_tokens t
     set counter = v_token.counter + 2,
-        updated_at = least(t.updated_at, now() - make_interval(secs => settings.security_refresh_token_reuse_interval + 1)),
+        updated_at = least(t.updated_at, now() - make_interval(secs => 1 + settings.security_refresh_token_reuse_interval::double precision)),
         token = case when length(t.token) = 12 then encode(sha256(convert_to(t.token, 'UTF8')), 'hex') else t.token end
     where t.id = v_token.id;
     return v_token.counter + 2;
