@@ -79,6 +79,7 @@ var comparisons = []comparison{
 			"refresh_tokens | refresh_tokens_updated_at_idx | CREATE INDEX refresh_tokens_updated_at_idx ON auth.refresh_tokens USING btree (updated_at DESC)": "every refresh would write to all indexes; only Supabase Auth's clean-up uses it (013)",
 		},
 		extra: map[string]string{
+			"mfa_challenges | mfa_challenges_factor_id_idx | CREATE INDEX mfa_challenges_factor_id_idx ON auth.mfa_challenges USING btree (factor_id)":                              "removing a factor would read all challenges (021)",
 			"users | users_capital_email_idx | CREATE INDEX users_capital_email_idx ON auth.users USING btree (lower((email)::text)) WHERE ((email)::text <> lower((email)::text))": "addresses are looked for as they are stored now, in lower case, and then in it (018)",
 			"users | users_phone_change_idx | CREATE INDEX users_phone_change_idx ON auth.users USING btree (phone_change) WHERE (phone_change <> ''::text)":                        "a code for a new number finds its account by it (018)",
 		},
