@@ -432,6 +432,24 @@ func TestAuthenticatorAppsOfSupabaseAuth(t *testing.T) {
 	}
 }
 
+// On a database that Supabase Auth made, its user goes on with the app: one more sign-in reaches aal2 with the code that it shows.
+func TestAuthenticatorAppOfAnAdoptedDatabase(t *testing.T) {
+	t.Parallel()
+	account := readFixture(t).account(t, secondFactor)
+	s := startAdoptedOn(t, adopted(t))
+	strong := s.renew(account.Refresh).want(200).session()
+	me := s.signIn(account.Email, account.Password)
+	if aalOf(t, strong.Access) != "aal2" || aalOf(t, me.Access) != "aal1" {
+		t.Errorf("the session is at %s, a new one at %s", aalOf(t, strong.Access), aalOf(t, me.Access))
+	}
+	factor := s.get("/user", me.Access).text("factors.0.id")
+	me = s.verified(me, factor, s.one(`select secret from auth.mfa_factors where id = $1::text::uuid`, factor))
+	if aalOf(t, me.Access) != "aal2" || !strings.HasPrefix(s.one(`select secret from auth.mfa_factors`), seal.FactorPrefix) {
+		t.Errorf("the session is at %s", aalOf(t, me.Access))
+	}
+	s.get("/user", strong.Access).want(200)
+}
+
 // testKeys are token keys made of names.
 func testKeys(names ...string) string {
 	keys := make([]string, len(names))
