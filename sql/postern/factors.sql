@@ -57,7 +57,7 @@ set search_path = auth, pg_temp
 as $$
 declare
     v_refused json := postern._check_member(enroll_factor.caller);
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_user auth.users;
     v_phone text;
 begin
@@ -68,7 +68,6 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
 
     begin
         perform postern._check_enrollable(v_settings, enroll_factor.factor_type);
@@ -239,7 +238,7 @@ declare
     v_refused json := coalesce(
         postern._check_member(challenge_factor.caller),
         postern._check_factor((challenge_factor.caller).user_id::text, challenge_factor.factor_id));
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_factor auth.mfa_factors;
     v_id uuid := gen_random_uuid();
     v_delivery json;
@@ -247,7 +246,6 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
     {{ template "limited" "factor_challenge" }}
 
     begin
@@ -407,7 +405,7 @@ declare
     v_refused json := coalesce(
         postern._check_member(check_factor_code.caller),
         postern._check_factor((check_factor_code.caller).user_id::text, check_factor_code.factor_id));
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
     v_factor auth.mfa_factors;
     v_stored text;
     v_is_valid boolean;
@@ -415,7 +413,6 @@ begin
     if v_refused is not null then
         return v_refused;
     end if;
-    select * into strict v_settings from auth.settings;
     {{ template "limited" "factor_verify" }}
     select f.* into v_factor
     from auth.mfa_factors f
@@ -482,9 +479,8 @@ declare
     v_refused json := coalesce(
         postern._check_member(verify_factor.caller),
         postern._check_factor((verify_factor.caller).user_id::text, verify_factor.factor_id));
-    v_settings auth.settings;
+    v_settings auth.settings not null := (select g from auth.settings g);
 begin
-    select * into strict v_settings from auth.settings;
     if v_refused is null and v_settings.hook_mfa_verification_attempt_enabled then
         v_refused := postern._ask_factor_hook(
             v_settings.hook_mfa_verification_attempt_uri, verify_factor.factor_id::uuid, coalesce(is_valid, false), hook_output,
