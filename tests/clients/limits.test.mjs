@@ -172,7 +172,7 @@ describe('features that are not built', () => {
     const client = gate.client()
     ok(await client.auth.signUp({ email: newEmail(), password }))
     const answers = {
-      enroll: await client.auth.mfa.enroll({ factorType: 'totp' }),
+      enroll: await client.auth.mfa.enroll({ factorType: 'webauthn', friendlyName: 'key' }),
       linkIdentity: await client.auth.linkIdentity({ provider: 'github', options: { skipBrowserRedirect: true } }),
       signInWithSSO: await client.auth.signInWithSSO({ domain: 'example.com' }),
     }
