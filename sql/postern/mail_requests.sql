@@ -1,4 +1,4 @@
-create or replace function postern._mail_recovery(
+create or replace function postern._mail_link(
     settings auth.settings,
     known auth.users,
     kind text,
@@ -34,7 +34,7 @@ begin
 end
 $$;
 
-comment on function postern._mail_recovery(auth.settings, auth.users, text, text, text, text, postern.envelope, text) is
+comment on function postern._mail_link(auth.settings, auth.users, text, text, text, text, postern.envelope, text) is
 'Mails a user a code and link of the kind recovery or magic_link. Returns what postern._send_mail returns.
 Called by: postern.request_recovery, postern.request_magic_link.
 Refuses: over_email_send_rate_limit (429), email_address_not_authorized (400).';
@@ -111,7 +111,7 @@ begin
         v_user := postern._find_user(
             v_email, null, coalesce(nullif((request_recovery.caller).audience, ''), v_settings.jwt_aud));
         if v_user.id is not null then
-            v_delivery := postern._mail_recovery(
+            v_delivery := postern._mail_link(
                 v_settings, v_user, 'recovery', 'recovery', code_challenge, code_challenge_method, envelope,
                 (request_recovery.caller).request_id);
         end if;
@@ -202,7 +202,7 @@ begin
                 v_settings, v_user, code_challenge, code_challenge_method, envelope, (request_magic_link.caller).request_id,
                 is_reserved => v_is_reserved);
         else
-            v_delivery := postern._mail_recovery(
+            v_delivery := postern._mail_link(
                 v_settings, v_user, 'magic_link', 'magiclink', code_challenge, code_challenge_method, envelope,
                 (request_magic_link.caller).request_id);
         end if;

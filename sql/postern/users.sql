@@ -148,7 +148,7 @@ begin
         perform postern._check_user_update(v_settings, v_user, v_session, v_email, v_phone, password_hash, nonce, app_metadata);
 
         if password_hash is not null then
-            v_refused := postern._check_new_password(
+            v_refused := postern._judge_new_password(
                 v_settings, v_user, v_session, compared_digest, is_same_password, is_current_password, nonce, nonce_hmacs);
             if v_refused is not null then
                 return v_refused;
@@ -242,7 +242,7 @@ comment on function postern._check_user_update(auth.settings, auth.users, auth.s
 Called by: postern.update_user.
 Refuses: not_admin (403), insufficient_aal (401), email_address_invalid (400), validation_failed, user_sso_managed, email_exists, phone_exists (422).';
 
-create or replace function postern._check_new_password(
+create or replace function postern._judge_new_password(
     settings auth.settings,
     known auth.users,
     session auth.sessions,
@@ -301,7 +301,7 @@ begin
 end
 $$;
 
-comment on function postern._check_new_password(auth.settings, auth.users, auth.sessions, text, boolean, boolean, text, bytea[]) is
+comment on function postern._judge_new_password(auth.settings, auth.users, auth.sessions, text, boolean, boolean, text, bytea[]) is
 'Whether a user may set this password now (contract core.md 6.4). Null when so. A refusal after the code was found right is returned and not raised, so that the code is used up.
 Called by: postern.update_user.
 Refuses: conflict (409); reauthentication_needed, current_password_required, current_password_invalid (400); reauthentication_not_valid, same_password (422).';
@@ -319,7 +319,7 @@ $$;
 
 comment on function postern._needs_reauthentication(auth.settings, uuid) is
 'Whether a change of password needs a mailed or texted code: where auth.settings wants it, unless the session is younger than a day (contract core.md 6.4).
-Called by: postern.update_user, postern._check_new_password.
+Called by: postern.update_user, postern._judge_new_password.
 Refuses: never.';
 
 create or replace function postern._add_email_identity_for_password(settings auth.settings, known auth.users)

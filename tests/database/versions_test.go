@@ -2,6 +2,7 @@ package database_test
 
 import (
 	"context"
+	_ "embed" // testdata
 	"fmt"
 	"os"
 	"os/exec"
@@ -243,4 +244,35 @@ func TestASecondVersionTableIsRefused(t *testing.T) {
 		// Gone from there, it may come back elsewhere: the table left behind says 0.
 		mustMigrate(t, db.SuperDSN, latest(t))
 	})
+}
+
+// testdata/functions-17.txt lists the functions of the last release: signature, names of arguments, result.
+//
+//go:embed testdata/functions-17.txt
+var lastRelease string
+
+// Functions are replaced in both directions by "create or replace", which keeps names of arguments and results; and a gateway of the
+// last release finds the arguments that it names.
+func TestFunctionsFitThoseOfTheLastRelease(t *testing.T) {
+	t.Parallel()
+	_, conn := installed(t)
+	gone := map[string]string{
+		"take_back_sms": "postern.take_back does it for mails too; an SMS that fails while old gateways still run only keeps its code",
+	}
+	for line := range strings.Lines(lastRelease) {
+		part := strings.Split(strings.TrimSuffix(line, "\n"), " | ")
+		signature, names, result := part[0], part[1], part[2]
+		if now := ask[string](t, conn, `select coalesce((select array_to_string(proargnames, ' ') || ' | ' || pg_get_function_result(oid)
+			from pg_proc where oid = to_regprocedure($1)), '')`, signature); now != "" && now != names+" | "+result {
+			t.Errorf("%s was %s | %s, and is %s: another form needs another name", signature, names, result, now)
+		}
+		name := signature[len("postern."):strings.Index(signature, "(")]
+		if strings.HasPrefix(name, "_") || gone[name] != "" {
+			continue
+		}
+		if !ask[bool](t, conn, `select exists (select from pg_proc where pronamespace = 'postern'::regnamespace and proname = $1
+			and string_to_array($2, ' ') <@ coalesce(proargnames, '{}'))`, name, names) {
+			t.Errorf("a gateway that calls %s (%s) finds none", name, names)
+		}
+	}
 }
