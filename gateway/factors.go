@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/postern-auth/postern/gateway/hook"
 	"github.com/postern-auth/postern/gateway/totp"
 )
@@ -56,7 +58,7 @@ func (s *Server) enrollFactor(q *request) (*response, error) {
 		if err := s.chooseIssuer(&in); err != nil {
 			return nil, err
 		}
-		id, secret = randomUUID(), totp.NewSecret()
+		id, secret = uuid.NewString(), totp.NewSecret()
 		sealed = s.seal.SealFactor(id, secret)
 	}
 	a, err := s.call(q, `select postern.enroll_factor(caller => `+member+`, factor_type => $7, friendly_name => $8, phone => $9,
@@ -210,7 +212,10 @@ func (s *Server) judgeCode(q *request, factor *factorFacts, code string) (isVali
 		if !s.providerChecks() {
 			return factor.IsValid, nil, nil
 		}
-		return true, nil, s.askProvider(q, factor.Phone, code)
+		if !s.providerApproves(q, factor.Phone, code) {
+			return false, nil, refuse(http.StatusForbidden, "otp_expired", "Token has expired or is invalid")
+		}
+		return true, nil, nil
 	}
 	secret, isCurrent, err := s.seal.OpenFactor(factor.ID, factor.Stored)
 	if err == nil {
@@ -225,20 +230,6 @@ func (s *Server) judgeCode(q *request, factor *factorFacts, code string) (isVali
 		sealed = s.seal.SealFactor(factor.ID, secret)
 	}
 	return isValid, sealed, nil
-}
-
-// askProvider refuses a code that the provider, which made it, does not approve.
-func (s *Server) askProvider(q *request, phone, code string) error {
-	ctx, cancel := q.outside()
-	defer cancel()
-	isApproved, err := s.sms.Check(ctx, phone, code)
-	if err != nil {
-		s.log.Warn("a code could not be checked with the SMS provider", "request_id", q.id(), "error", err)
-	}
-	if !isApproved {
-		return refuse(http.StatusForbidden, "otp_expired", "Token has expired or is invalid")
-	}
-	return nil
 }
 
 // unenrollFactor is DELETE /factors/{factor_id} (contract mfa-hooks.md 1.9).

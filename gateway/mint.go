@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/postern-auth/postern/gateway/seal"
 )
 
@@ -35,7 +37,7 @@ type minted struct {
 // mint makes a code and a link for a mail or SMS that SQL may decide to send. Nothing of it is remembered here: what SQL does not
 // use was never issued.
 func (s *Server) mint(q *request, digits int, isPKCE bool, other minted) (m minted, err error) {
-	id := randomUUID()
+	id := uuid.NewString()
 	if m.code, err = seal.Code(digits); err != nil {
 		return m, err
 	}
@@ -97,16 +99,21 @@ func (s *Server) textedCode(q *request, phone, presented string) ([][]byte, erro
 			return nil, err
 		}
 	}
+	if !s.providerApproves(q, phone, presented) {
+		return [][]byte{}, nil
+	}
+	return s.seal.CodeHMACs(approved), nil
+}
+
+// providerApproves asks the provider about a code that it made. One that cannot be asked about is not approved.
+func (s *Server) providerApproves(q *request, phone, presented string) bool {
 	ctx, cancel := q.outside()
 	defer cancel()
 	isApproved, err := s.sms.Check(ctx, strings.ReplaceAll(phone, " ", ""), presented)
 	if err != nil {
 		s.log.Warn("a code could not be checked with the SMS provider", "request_id", q.id(), "error", err)
 	}
-	if !isApproved {
-		return [][]byte{}, nil
-	}
-	return s.seal.CodeHMACs(approved), nil
+	return isApproved
 }
 
 // redirectTarget is where a link leads: what the request asks for if it is allowed, else the site (contract core.md 8.1).

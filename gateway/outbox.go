@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/postern-auth/postern/gateway/config"
 	"github.com/postern-auth/postern/gateway/mail"
 	"github.com/postern-auth/postern/gateway/mailtemplate"
@@ -106,7 +108,7 @@ func newOutbox(s *Server) (*outbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &outbox{server: s, worker: randomUUID(), templates: templates, wake: make(chan struct{}, 1)}
+	o := &outbox{server: s, worker: uuid.NewString(), templates: templates, wake: make(chan struct{}, 1)}
 	var relays []mail.Relay
 	for _, relay := range s.config.Relays() {
 		relays = append(relays, relayOf(relay))

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 
 	"github.com/postern-auth/postern/gateway/token"
 )
@@ -42,18 +43,9 @@ type request struct {
 // id is the request's id: of the configured header, else a random UUID made at first use.
 func (q *request) id() string {
 	if q.requestID == "" {
-		q.requestID = randomUUID()
+		q.requestID = uuid.NewString()
 	}
 	return q.requestID
-}
-
-func randomUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	text := hex.EncodeToString(b[:])
-	return strings.Join([]string{text[:8], text[8:12], text[12:16], text[16:20], text[20:]}, "-")
 }
 
 // dated reports whether the client asked for the error format of 2024-01-01 (contract core.md 1.6).

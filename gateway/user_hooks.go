@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/postern-auth/postern/gateway/hook"
 )
 
@@ -29,7 +31,7 @@ type hookMetadata struct {
 }
 
 func (s *Server) hookMetadata(q *request, point hook.Point) hookMetadata {
-	m := hookMetadata{UUID: randomUUID(), Time: time.Now().Format(time.RFC3339Nano), Name: point.MetadataName()}
+	m := hookMetadata{UUID: uuid.NewString(), Time: time.Now().Format(time.RFC3339Nano), Name: point.MetadataName()}
 	if address := s.clientAddress(q.r); address.IsValid() {
 		m.IPAddress = address.String()
 	}

@@ -3,7 +3,6 @@ package hook
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Limits bound a call.
@@ -112,7 +113,7 @@ func (c *Caller) try(ctx context.Context, target *url.URL, secrets []Secret, inp
 
 // attempt makes one call. Each has an id and a time of its own.
 func (c *Caller) attempt(ctx context.Context, target *url.URL, secrets []Secret, input []byte) result {
-	id, at := newID(), time.Now()
+	id, at := uuid.NewString(), time.Now()
 	signature, err := signatures(secrets, id, at, input)
 	if err != nil {
 		return failed(internal(OutcomeSignature, nil, "Error generating signatures: "+err.Error()))
@@ -233,15 +234,6 @@ func sleep(ctx context.Context, pause time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// newID returns a random UUID (version 4).
-func newID() string {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // does not fail
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
 // drain reads a little of an answer that nobody needs, so that its connection can

@@ -145,7 +145,6 @@ declare
     v_audience text;
     v_user auth.users;
     v_email text;
-    v_is_new boolean := false;
     v_is_reserved boolean := false;
     v_delivery json;
     v_refused json;
@@ -189,8 +188,7 @@ begin
             v_is_reserved := postern._reserve_mail(v_settings);
             v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data, new_user_id);
             -- Another request may have been quicker: the account is its.
-            v_is_new := v_user.created_at = now();
-            if v_is_new and v_settings.mailer_autoconfirm then
+            if v_user.created_at = now() and v_settings.mailer_autoconfirm then
                 perform postern._confirm_email(v_user.id);
                 perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', 'email'));
                 select u.* into v_user from auth.users u where u.id = v_user.id;

@@ -113,7 +113,6 @@ declare
     v_phone text;
     v_channel text := coalesce(nullif(channel, ''), 'sms');
     v_signs_in boolean;
-    v_is_new boolean := false;
     v_is_reserved boolean := false;
     v_delivery json;
     v_refused json;
@@ -141,8 +140,7 @@ begin
             v_is_reserved := postern._reserve_text(v_settings, v_phone);
             v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data, new_user_id);
             -- Another request may have been quicker: the account is its.
-            v_is_new := v_user.created_at = now();
-            if v_is_new and v_settings.sms_autoconfirm then
+            if v_user.created_at = now() and v_settings.sms_autoconfirm then
                 update auth.users u set phone_confirmed_at = now() where u.id = v_user.id;
                 perform postern._audit_user('user_signedup', 'team', v_user.id,
                     json_build_object('provider', 'phone', 'channel', v_channel));

@@ -256,8 +256,6 @@ language plpgsql
 as $$
 declare
     v_has_password boolean := coalesce(known.encrypted_password, '') <> '';
-    v_used_code boolean := postern._needs_reauthentication(settings, session.id);
-    v_refused json;
 begin
     if v_has_password
         and encode(sha256(convert_to(known.encrypted_password, 'UTF8')), 'hex') is distinct from compared_digest
@@ -265,7 +263,7 @@ begin
         perform postern._refuse(409, 'conflict', 'The password changed meanwhile');
     end if;
 
-    if v_used_code then
+    if postern._needs_reauthentication(settings, session.id) then
         if coalesce(nonce, '') = '' then
             perform postern._refuse(400, 'reauthentication_needed', 'Password update requires reauthentication');
         end if;
@@ -287,22 +285,18 @@ begin
             select from auth.mfa_amr_claims m
             where m.session_id = session.id and m.authentication_method in ('otp', 'magiclink', 'recovery'))
     then
-        v_refused := postern._error(
+        return postern._error(
             400, case when is_current_password is null then 'current_password_required' else 'current_password_invalid' end,
             'Current password required when setting new password.');
     elsif is_same_password then
-        v_refused := postern._error(422, 'same_password', 'New password should be different from the old password.');
+        return postern._error(422, 'same_password', 'New password should be different from the old password.');
     end if;
-    if v_refused is not null and not v_used_code then
-        perform postern._refuse(
-            (v_refused #>> '{error,status}')::integer, v_refused #>> '{error,code}', v_refused #>> '{error,message}');
-    end if;
-    return v_refused;
+    return null;
 end
 $$;
 
 comment on function postern._judge_new_password(auth.settings, auth.users, auth.sessions, text, boolean, boolean, text, bytea[]) is
-'Whether a user may set this password now (contract core.md 6.4). Null when so. A refusal after the code was found right is returned and not raised, so that the code is used up.
+'Whether a user may set this password now (contract core.md 6.4). Null when so. What is wrong with the password is returned and not raised, so that a right code is used up by it.
 Called by: postern.update_user.
 Refuses: conflict (409); reauthentication_needed, current_password_required, current_password_invalid (400); reauthentication_not_valid, same_password (422).';
 

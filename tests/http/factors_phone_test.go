@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/postern-auth/postern/gateway"
@@ -161,24 +160,11 @@ func TestCodesOfPhoneFactorsByHook(t *testing.T) {
 // Twilio Verify makes the codes of factors too, and checks them; a hook's codes are our own.
 func TestPhoneFactorsWithTwilioVerify(t *testing.T) {
 	t.Parallel()
-	var checks atomic.Int64
-	twilio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if strings.HasSuffix(r.URL.Path, "/VerificationCheck") {
-			checks.Add(1)
-			valid := r.FormValue("To") == "+4915" && r.FormValue("Code") == "271828"
-			_, _ = fmt.Fprintf(w, `{"sid": "V1", "status": %q, "valid": %t}`, map[bool]string{true: "approved", false: "pending"}[valid], valid)
-			return
-		}
-		w.WriteHeader(http.StatusCreated)
-		_, _ = w.Write([]byte(`{"sid": "V1", "status": "pending"}`))
-	}))
-	t.Cleanup(twilio.Close)
+	endpoints, checks := startTwilioVerify(t)
 	d := newHookDouble(t)
-	env := append(append(d.on("mfa_verification_attempt"), phoneFactors...), "GOTRUE_SMS_PROVIDER=twilio_verify", "GOTRUE_SMS_TWILIO_VERIFY_ACCOUNT_SID=a",
-		"GOTRUE_SMS_TWILIO_VERIFY_AUTH_TOKEN=t", "GOTRUE_SMS_TWILIO_VERIFY_MESSAGE_SERVICE_SID=s")
+	env := append(append(d.on("mfa_verification_attempt"), phoneFactors...), byTwilioVerify...)
 	db := patient(t, pgtest.New(t))
-	s := startAsking(t, db, gateway.Endpoints{SMS: twilio.URL}, env...)
+	s := startAsking(t, db, endpoints, env...)
 	me := s.quickMember("ada@example.com")
 	factor := s.enrolPhone(me, "+4915")
 	challenge := s.challenged(me, factor)
@@ -197,7 +183,7 @@ func TestPhoneFactorsWithTwilioVerify(t *testing.T) {
 		t.Error("the provider is asked about a challenge that is over")
 	}
 
-	hooked := startAsking(t, db, gateway.Endpoints{SMS: twilio.URL}, append(env, d.on("send_sms")...)...)
+	hooked := startAsking(t, db, endpoints, append(env, d.on("send_sms")...)...)
 	challenge = hooked.challenged(me, factor)
 	code, _ := member(d.took("send-sms")[0], "sms.otp").(string)
 	hooked.do(verifying(me, factor, challenge, code)).want(200)

@@ -12,9 +12,15 @@ import (
 	"github.com/postern-auth/postern/tests/pgtest"
 )
 
-// Twilio Verify makes the codes and checks them: the one that it sent signs in, and it alone.
-func TestCodesOfTwilioVerify(t *testing.T) {
-	t.Parallel()
+// byTwilioVerify has codes by SMS made and checked by Twilio Verify.
+var byTwilioVerify = []string{
+	"GOTRUE_SMS_PROVIDER=twilio_verify", "GOTRUE_SMS_TWILIO_VERIFY_ACCOUNT_SID=a",
+	"GOTRUE_SMS_TWILIO_VERIFY_AUTH_TOKEN=t", "GOTRUE_SMS_TWILIO_VERIFY_MESSAGE_SERVICE_SID=s",
+}
+
+// startTwilioVerify starts a double that approves the code 271828 for one number, and counts what it is asked about.
+func startTwilioVerify(t *testing.T) (gateway.Endpoints, *atomic.Int64) {
+	t.Helper()
 	var checks atomic.Int64
 	twilio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -28,10 +34,15 @@ func TestCodesOfTwilioVerify(t *testing.T) {
 		_, _ = w.Write([]byte(`{"sid": "V1", "status": "pending"}`))
 	}))
 	t.Cleanup(twilio.Close)
-	s := startAsking(t, patient(t, pgtest.New(t)), gateway.Endpoints{SMS: twilio.URL}, limitOn, "GOTRUE_EXTERNAL_PHONE_ENABLED=true",
-		"GOTRUE_SMS_MAX_FREQUENCY=1ms", "GOTRUE_SMS_PROVIDER=twilio_verify", "GOTRUE_SMS_TWILIO_VERIFY_ACCOUNT_SID=a",
-		"GOTRUE_SMS_TWILIO_VERIFY_AUTH_TOKEN=t", "GOTRUE_SMS_TWILIO_VERIFY_MESSAGE_SERVICE_SID=s",
-		"GOTRUE_SMS_TEST_OTP=4999:123456", "GOTRUE_SMS_TEST_OTP_VALID_UNTIL=2100-01-01T00:00:00Z")
+	return gateway.Endpoints{SMS: twilio.URL}, &checks
+}
+
+// Twilio Verify makes the codes and checks them: the one that it sent signs in, and it alone.
+func TestCodesOfTwilioVerify(t *testing.T) {
+	t.Parallel()
+	endpoints, checks := startTwilioVerify(t)
+	s := startAsking(t, patient(t, pgtest.New(t)), endpoints, append(byTwilioVerify, limitOn, "GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_MAX_FREQUENCY=1ms",
+		"GOTRUE_SMS_TEST_OTP=4999:123456", "GOTRUE_SMS_TEST_OTP_VALID_UNTIL=2100-01-01T00:00:00Z")...)
 	verify := func(kind, phone, code string) *answer {
 		t.Helper()
 		return s.post("/verify", map[string]any{"type": kind, "phone": phone, "token": code}, "")
