@@ -12,6 +12,7 @@ import (
 	netmail "net/mail"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -52,10 +53,10 @@ type relay struct {
 	hold   func()                // called with a whole mail before it is taken
 }
 
-// startRelay starts one on a free port.
+// startRelay starts one on a port that stays its own while it is down.
 func startRelay(t testing.TB) *relay {
 	t.Helper()
-	r := &relay{t: t, addr: "127.0.0.1:0"}
+	r := &relay{t: t, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))}
 	r.up()
 	t.Cleanup(r.down)
 	return r
@@ -73,7 +74,7 @@ func (r *relay) up() {
 	server.ReadTimeout, server.WriteTimeout = patience, patience
 	server.ErrorLog = quiet{}
 	r.mu.Lock()
-	r.addr, r.smtp, r.socket = listener.Addr().String(), server, listener
+	r.smtp, r.socket = server, listener
 	r.mu.Unlock()
 	go func() { _ = server.Serve(listener) }()
 }

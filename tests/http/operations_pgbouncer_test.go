@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -127,10 +128,18 @@ func postgresUser(t *testing.T) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// freePort is a port below those that the kernel hands out to clients.
-func freePort(t *testing.T) int {
+// portsGiven are the ports that freePort has answered.
+var portsGiven sync.Map
+
+// freePort is a port for one test alone, while nothing listens there too: below those that the kernel hands out to
+// clients and those that localpg takes.
+func freePort(t testing.TB) int {
 	t.Helper()
-	for port := 18000 + rand.IntN(10000); port < 32000; port++ {
+	for range 1000 {
+		port := 11000 + rand.IntN(9000)
+		if _, taken := portsGiven.LoadOrStore(port, true); taken {
+			continue
+		}
 		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil { //nolint:noctx // at once
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
