@@ -80,7 +80,7 @@ func TestMistakesInTheEnvironmentAreOneLineEach(t *testing.T) {
 // startUp runs serve, which is expected to fail soon.
 func startUp(t *testing.T, environ []string) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var logs bytes.Buffer
 	err := serveGateway(ctx, environ, &logs, serving{ready: func(addr string) { t.Errorf("it serves at %s", addr); cancel() }})

@@ -45,7 +45,7 @@ func TestVerifyAsksTheProvider(t *testing.T) {
 	t.Parallel()
 	for name, path := range map[string]string{"hcaptcha": "/siteverify", "turnstile": "/turnstile/v0/siteverify"} {
 		baseURL, asked := provider(t, http.StatusOK, `{"success": true, "hostname": "app.example.com"}`)
-		v := verifier(t, name, baseURL, time.Second)
+		v := verifier(t, name, baseURL, 30*time.Second)
 		if err := v.Verify(t.Context(), " to&ken\n", "2001:db8::1"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -74,7 +74,7 @@ func TestVerifyRefuses(t *testing.T) {
 		// The status does not matter.
 		for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusFound} {
 			baseURL, _ := provider(t, status, body)
-			err := verifier(t, "hcaptcha", baseURL, time.Second).Verify(t.Context(), "token", "")
+			err := verifier(t, "hcaptcha", baseURL, 30*time.Second).Verify(t.Context(), "token", "")
 			if refused, ok := errors.AsType[*captcha.Refused](err); !ok || strings.Join(refused.Codes, ", ") != want ||
 				err.Error() != "captcha protection: request disallowed ("+want+")" {
 				t.Errorf("%d %s: %v", status, body, err)
@@ -87,7 +87,7 @@ func TestVerifyWithoutAToken(t *testing.T) {
 	t.Parallel()
 	baseURL, asked := provider(t, http.StatusOK, `{"success": true}`)
 	for _, token := range []string{"", " \t"} {
-		err := verifier(t, "turnstile", baseURL, time.Second).Verify(t.Context(), token, "")
+		err := verifier(t, "turnstile", baseURL, 30*time.Second).Verify(t.Context(), token, "")
 		if err == nil || err.Error() != "captcha protection: request disallowed (no captcha_token found)" {
 			t.Errorf("%q: %v", token, err)
 		}
@@ -111,7 +111,7 @@ func TestVerifyWhenTheProviderCannotTell(t *testing.T) {
 	}
 	for _, body := range []string{"", "<html>", "[]", `"yes"`, `{"success": "true"}`, `{"success": true`} {
 		baseURL, _ := provider(t, http.StatusOK, body)
-		unavailable(body, verifier(t, "hcaptcha", baseURL, time.Second).Verify(t.Context(), "t0ken", ""))
+		unavailable(body, verifier(t, "hcaptcha", baseURL, 30*time.Second).Verify(t.Context(), "t0ken", ""))
 	}
 
 	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -126,7 +126,7 @@ func TestVerifyWhenTheProviderCannotTell(t *testing.T) {
 
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	unavailable("nobody listens", verifier(t, "hcaptcha", closed.URL, time.Second).Verify(t.Context(), "t0ken", ""))
+	unavailable("nobody listens", verifier(t, "hcaptcha", closed.URL, 30*time.Second).Verify(t.Context(), "t0ken", ""))
 }
 
 func TestNewRefuses(t *testing.T) {

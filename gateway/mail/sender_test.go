@@ -24,10 +24,10 @@ func message() Message {
 	}
 }
 
-// newTestSender has short limits.
+// newTestSender waits long enough for relays that answer.
 func newTestSender(t *testing.T, relays ...Relay) *Sender {
 	t.Helper()
-	s := NewSender(relays, "auth.example.com", 2*time.Second)
+	s := NewSender(relays, "auth.example.com", 30*time.Second)
 	t.Cleanup(s.Close)
 	return s
 }

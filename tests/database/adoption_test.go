@@ -105,6 +105,13 @@ func TestAdoptionKeepsEveryRowAndDownGivesThemBack(t *testing.T) {
 var changedByAdoption = map[string]bool{
 	// Every refresh would write to all indexes of the table (013).
 	"index CREATE INDEX refresh_tokens_updated_at_idx ON auth.refresh_tokens USING btree (updated_at DESC) t": true,
+	// No query uses them (022).
+	"index CREATE INDEX audit_logs_instance_id_idx ON auth.audit_log_entries USING btree (instance_id) t":                   true,
+	"index CREATE INDEX refresh_tokens_instance_id_idx ON auth.refresh_tokens USING btree (instance_id) t":                  true,
+	"index CREATE INDEX refresh_tokens_instance_id_user_id_idx ON auth.refresh_tokens USING btree (instance_id, user_id) t": true,
+	"index CREATE INDEX refresh_tokens_parent_idx ON auth.refresh_tokens USING btree (parent) t":                            true,
+	"index CREATE INDEX sessions_user_id_idx ON auth.sessions USING btree (user_id) t":                                      true,
+	"index CREATE INDEX users_instance_id_idx ON auth.users USING btree (instance_id) t":                                    true,
 	// Room for updates in place (012): fillfactor.
 	"relation auth.users of supabase_auth_admin r p t f " + usersComment:                  true,
 	"relation auth.sessions of supabase_auth_admin r p t f " + sessionsComment:            true,

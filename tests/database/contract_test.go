@@ -76,7 +76,13 @@ var comparisons = []comparison{
 			where schemaname = 'auth' and tablename not in ` + ours,
 		fact: join,
 		missing: map[string]string{
-			"refresh_tokens | refresh_tokens_updated_at_idx | CREATE INDEX refresh_tokens_updated_at_idx ON auth.refresh_tokens USING btree (updated_at DESC)": "every refresh would write to all indexes; only Supabase Auth's clean-up uses it (013)",
+			"refresh_tokens | refresh_tokens_updated_at_idx | CREATE INDEX refresh_tokens_updated_at_idx ON auth.refresh_tokens USING btree (updated_at DESC)":                        "every refresh would write to all indexes; only Supabase Auth's clean-up uses it (013)",
+			"audit_log_entries | audit_logs_instance_id_idx | CREATE INDEX audit_logs_instance_id_idx ON auth.audit_log_entries USING btree (instance_id)":                            "all rows have the same (022)",
+			"refresh_tokens | refresh_tokens_instance_id_idx | CREATE INDEX refresh_tokens_instance_id_idx ON auth.refresh_tokens USING btree (instance_id)":                          "all rows have the same (022)",
+			"refresh_tokens | refresh_tokens_instance_id_user_id_idx | CREATE INDEX refresh_tokens_instance_id_user_id_idx ON auth.refresh_tokens USING btree (instance_id, user_id)": "tokens are looked for within their session (022)",
+			"refresh_tokens | refresh_tokens_parent_idx | CREATE INDEX refresh_tokens_parent_idx ON auth.refresh_tokens USING btree (parent)":                                         "parents are looked for within their session (022)",
+			"sessions | sessions_user_id_idx | CREATE INDEX sessions_user_id_idx ON auth.sessions USING btree (user_id)":                                                              "user_id_created_at_idx finds by user_id too (022)",
+			"users | users_instance_id_idx | CREATE INDEX users_instance_id_idx ON auth.users USING btree (instance_id)":                                                              "all rows have the same (022)",
 		},
 		extra: map[string]string{
 			"mfa_challenges | mfa_challenges_factor_id_idx | CREATE INDEX mfa_challenges_factor_id_idx ON auth.mfa_challenges USING btree (factor_id)":                              "removing a factor would read all challenges (021)",

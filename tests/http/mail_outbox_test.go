@@ -340,6 +340,9 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = victim.Wait()
+	s.eventually("its last statements end", func() bool {
+		return s.one(`select count(*) from pg_stat_activity where datname = current_database() and usename = 'postern_gateway'`) == "0"
+	})
 	before := len(r.all())
 	inFlight := s.column(`select recipient from auth.outbox where state = 'queued' and leased_by is not null`)
 	if before >= count || len(inFlight) > 20 {
