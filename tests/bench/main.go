@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postern-auth/postern/gateway/localpg"
+	"github.com/postern-auth/postern/tests/pgtest"
 )
 
 type options struct {
@@ -66,7 +67,12 @@ func run(ctx context.Context, o options) (err error) {
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building the load generator: %w", err)
 	}
-	cluster, err := localpg.Start(ctx, localpg.Options{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+	// The oldest supported version, as in the tests.
+	programs, err := pgtest.Programs()
+	if err != nil {
+		return err
+	}
+	cluster, err := localpg.Start(ctx, localpg.Options{Dir: filepath.Join(dir, "postgres"), BinDir: programs, Settings: map[string]string{
 		"shared_preload_libraries": "pg_stat_statements",
 	}})
 	if err != nil {
