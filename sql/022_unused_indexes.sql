@@ -7,23 +7,25 @@ select set_config('role', tableowner, true)
   from pg_tables
  where schemaname = 'auth' and tablename = 'adoption';
 
-update auth.adoption
-   set dropped_indexes = dropped_indexes || (
-    select coalesce(jsonb_object_agg(c.relname, pg_get_indexdef(c.oid)), '{}')
-      from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = 'auth'
-       and c.relname in (
-        'audit_logs_instance_id_idx', 'refresh_tokens_instance_id_idx', 'refresh_tokens_instance_id_user_id_idx',
-        'refresh_tokens_parent_idx', 'sessions_user_id_idx', 'users_instance_id_idx')
- );
-
-drop index if exists auth.audit_logs_instance_id_idx;
-drop index if exists auth.refresh_tokens_instance_id_idx;
-drop index if exists auth.refresh_tokens_instance_id_user_id_idx;
-drop index if exists auth.refresh_tokens_parent_idx;
-drop index if exists auth.sessions_user_id_idx;
-drop index if exists auth.users_instance_id_idx;
+do $$
+declare
+    v_index record;
+begin
+    for v_index in
+        select c.oid, c.relname
+          from pg_class c
+          join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = 'auth'
+           and c.relname in (
+            'audit_logs_instance_id_idx', 'refresh_tokens_instance_id_idx', 'refresh_tokens_instance_id_user_id_idx',
+            'refresh_tokens_parent_idx', 'sessions_user_id_idx', 'users_instance_id_idx')
+    loop
+        update auth.adoption
+           set dropped_indexes = dropped_indexes || jsonb_build_object(v_index.relname, pg_get_indexdef(v_index.oid));
+        execute format('drop index auth.%I', v_index.relname);
+    end loop;
+end
+$$;
 
 reset role;
 
