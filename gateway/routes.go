@@ -58,6 +58,7 @@ func routeTable() []route {
 		{http.MethodPost, "/invite", admin, (*Server).invite, "admin_invite_user"},
 		{http.MethodPost, "/admin/generate_link", admin, (*Server).adminGenerateLink, "admin_generate_link"},
 		{http.MethodGet, "/admin/audit", admin, (*Server).adminAuditLog, "admin_list_audit_log"},
+		{http.MethodGet, "/admin/sso/providers", admin, (*Server).adminListSSOProviders, "admin_list_sso_providers"},
 	}
 }
 

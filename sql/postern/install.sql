@@ -47,6 +47,7 @@ set local client_min_messages = warning;
 {{ template "postern/admin_users.sql" . }}
 {{ template "postern/admin_links.sql" . }}
 {{ template "postern/admin_audit.sql" . }}
+{{ template "postern/admin_sso_providers.sql" . }}
 {{ template "postern/seeds.sql" . }}
 {{ template "postern/policies.sql" . }}
 {{ template "postern/hand_back.sql" . }}

@@ -204,6 +204,7 @@ func TestEveryEndpointIsAlsoBelowAuthV1(t *testing.T) {
 		{Method: "DELETE", Path: "/admin/users/x"},
 		{Method: "GET", Path: "/admin/audit"},
 		{Method: "GET", Path: "/admin/audit/"},
+		{Method: "GET", Path: "/admin/sso/providers"},
 	} {
 		plain := s.do(c)
 		if strings.HasPrefix(c.Path, "/admin") || strings.HasPrefix(c.Path, "/user") || c.Path == "/logout" {

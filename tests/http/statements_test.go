@@ -44,6 +44,7 @@ func TestStatementsPerRequest(t *testing.T) {
 				{"PUT /admin/users/{user_id}", call{Method: "PUT", Path: "/admin/users/" + me.UserID, Body: `{"role": "x", "password": "yet another"}`, Bearer: admin}},
 				{"DELETE /admin/users/{user_id}", call{Method: "DELETE", Path: "/admin/users/" + gone, Bearer: admin}},
 				{"GET /admin/audit", call{Method: "GET", Path: "/admin/audit", Bearer: admin}},
+				{"GET /admin/sso/providers", call{Method: "GET", Path: "/admin/sso/providers", Bearer: admin}},
 			} {
 				want := max(1, c.more[r.name])
 				// On a new connection: pg_stat_statements counts begin, set and commit only the first time that they are prepared.

@@ -1,6 +1,6 @@
 -- postern.admin_list_users, admin_get_user, admin_create_user, admin_update_user, admin_delete_user (contract admin.md 1 to 7).
 begin;
-select plan(154);
+select plan(155);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = '' authenticated ''') \g /dev/null
 create function pg_temp.boss() returns postern.caller language sql as $$ select postern.caller(role => 'service_role') $$;
@@ -25,7 +25,8 @@ select is(pg_temp.refused(f.answer), '403 not_admin: User not allowed', 'not for
     ('create', postern.admin_create_user(postern.caller(role => ''), email => 'x@example.com')),
     ('update', postern.admin_update_user(postern.caller(role => 'authenticated'), :'ada', role => 'x')),
     ('delete', postern.admin_delete_user(postern.caller(role => 'Service_role'), :'ada')),
-    ('audit', postern.admin_list_audit_log(postern.caller(role => 'authenticated')))) f (name, answer);
+    ('audit', postern.admin_list_audit_log(postern.caller(role => 'authenticated'))),
+    ('sso', postern.admin_list_sso_providers(postern.caller(role => 'authenticated')))) f (name, answer);
 select is((postern.admin_get_user(postern.caller(role => 'supabase_admin'), :'ada') -> 'error')::text, null,
     'supabase_admin is an admin too');
 select pg_temp.set('jwt_admin_roles = ''{chief}''') \g /dev/null
