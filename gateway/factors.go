@@ -49,12 +49,13 @@ const longestIssuer = 300
 // enrollFactor is POST /factors (contract mfa-hooks.md 1.4).
 func (s *Server) enrollFactor(q *request) (*response, error) {
 	var in newFactor
-	if err := q.decode(&in); err != nil {
+	problem, err := bodyProblem(q.decode(&in))
+	if err != nil {
 		return nil, err
 	}
 	var id, secret string
 	var sealed any
-	if in.FactorType == "totp" {
+	if in.FactorType == "totp" && problem == nil {
 		if err := s.chooseIssuer(&in); err != nil {
 			return nil, err
 		}
@@ -62,8 +63,8 @@ func (s *Server) enrollFactor(q *request) (*response, error) {
 		sealed = s.seal.SealFactor(id, secret)
 	}
 	a, err := s.call(q, `select postern.enroll_factor(caller => `+member+`, factor_type => $7, friendly_name => $8, phone => $9,
-		factor_id => $10, sealed_secret => $11)`,
-		append(s.memberArguments(q), text(in.FactorType), text(in.FriendlyName), text(in.Phone), text(id), sealed)...)
+		factor_id => $10, sealed_secret => $11, body_problem => $12)`,
+		append(s.memberArguments(q), text(in.FactorType), text(in.FriendlyName), text(in.Phone), text(id), sealed, problem)...)
 	if err != nil || in.FactorType != "totp" {
 		return passOn(a, err)
 	}
@@ -111,6 +112,16 @@ func showSecret(id string, in newFactor, email, secret string) (*response, error
 	return &response{body: bytes.TrimSuffix(body.Bytes(), []byte("\n"))}, err
 }
 
+// bodyProblem is why a body cannot be read, as an argument: who asks for which factor is refused first, and only SQL knows that. An
+// error of another kind is returned as it is.
+func bodyProblem(err error) (any, error) {
+	e, ok := errors.AsType[*refusal](err)
+	if !ok || e.Code != "bad_json" {
+		return nil, err
+	}
+	return storable(e.Message), nil
+}
+
 // pathFactorID is the path's factor id as text; SQL says whether it is one.
 func pathFactorID(q *request) string { return storable(q.r.PathValue("factor_id")) }
 
@@ -120,13 +131,9 @@ func (s *Server) challengeFactor(q *request) (*response, error) {
 	var in struct {
 		Channel string `json:"channel"`
 	}
-	var problem any
-	if err := q.decode(&in); err != nil {
-		e, ok := errors.AsType[*refusal](err)
-		if !ok || e.Code != "bad_json" {
-			return nil, err
-		}
-		problem = storable(e.Message)
+	problem, err := bodyProblem(q.decode(&in))
+	if err != nil {
+		return nil, err
 	}
 	m, err := s.mint(q, s.policy.get().FactorOTPLength, false, minted{})
 	if err != nil {
@@ -142,17 +149,24 @@ func (s *Server) challengeFactor(q *request) (*response, error) {
 // is compared with, the comparison and hooks behind HTTP hold no transaction, and a second one records the outcome.
 func (s *Server) verifyFactor(q *request) (*response, error) {
 	var in struct {
-		ChallengeID string `json:"challenge_id"`
-		Code        string `json:"code"`
+		ChallengeID *string `json:"challenge_id"`
+		Code        string  `json:"code"`
 	}
-	if err := q.decode(&in); err != nil {
+	err := q.decode(&in)
+	challengeID := ""
+	if err == nil && in.ChallengeID != nil {
+		if isUUID(*in.ChallengeID) {
+			challengeID = *in.ChallengeID
+		} else {
+			err = badJSON(uuidProblem(*in.ChallengeID))
+		}
+	}
+	problem, err := bodyProblem(err)
+	if err != nil {
 		return nil, err
 	}
-	if in.ChallengeID != "" && !isUUID(in.ChallengeID) {
-		return nil, badJSON(uuidProblem(in.ChallengeID))
-	}
 	for try := 1; ; try++ {
-		a, err := s.verificationAttempt(q, in.ChallengeID, in.Code)
+		a, err := s.verificationAttempt(q, challengeID, in.Code, problem)
 		// The stored secret changed between the two statements, as it was sealed perhaps: once more with the new one.
 		if e, ok := errors.AsType[*refusal](err); ok && e.Code == "conflict" && try < 3 {
 			q.limitTaken = true
@@ -175,14 +189,14 @@ func uuidProblem(id string) string {
 	return fmt.Sprintf("uuid: incorrect UUID length %d in string %q", len(id), id)
 }
 
-func (s *Server) verificationAttempt(q *request, challengeID, code string) (*answer, error) {
+func (s *Server) verificationAttempt(q *request, challengeID, code string, problem any) (*answer, error) {
 	codes := [][]byte{}
 	if code != "" {
 		codes = s.seal.CodeHMACs(code)
 	}
 	a, err := s.call(q, `select postern.check_factor_code(caller => `+member+`, factor_id => $7, challenge_id => $8, code_hmacs => $9,
-		is_provider_asked => $10, languages => $11)`,
-		append(s.memberArguments(q), pathFactorID(q), uuidArgument(challengeID), codes, s.providerChecks(), languages(q))...)
+		is_provider_asked => $10, languages => $11, body_problem => $12)`,
+		append(s.memberArguments(q), pathFactorID(q), uuidArgument(challengeID), codes, s.providerChecks(), languages(q), problem)...)
 	if err != nil || a.Factor == nil {
 		return a, err
 	}

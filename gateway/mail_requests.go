@@ -160,8 +160,9 @@ func (s *Server) resend(q *request) (*response, error) {
 	if err := s.checkMailAddress(q, in.Email, kind); err != nil {
 		return nil, err
 	}
+	// Whichever of address and number the account is named by, the type says what is sent.
 	first, second, err := s.mintMails(q, in.CodeChallenge)
-	if err == nil && in.Phone != "" {
+	if err == nil && (in.Type == "sms" || in.Type == "phone_change") {
 		first, err = s.mintText(q)
 	}
 	if err != nil {

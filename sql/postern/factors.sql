@@ -50,7 +50,8 @@ create or replace function postern.enroll_factor(
     friendly_name text default null,
     phone text default null,
     factor_id uuid default null,
-    sealed_secret text default null)
+    sealed_secret text default null,
+    body_problem text default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -67,6 +68,8 @@ begin
     end if;
     if v_refused is not null then
         return v_refused;
+    elsif body_problem is not null then
+        return postern._error(400, 'bad_json', body_problem);
     end if;
 
     begin
@@ -116,10 +119,10 @@ begin
 end
 $$;
 
-comment on function postern.enroll_factor(postern.caller, text, text, text, uuid, text) is
-'Adds a second factor to the caller''s account, which counts when it is first verified (contract mfa-hooks.md 1.4). factor_type is totp or phone; the gateway makes the id and the secret of the former and hands over the secret sealed.
+comment on function postern.enroll_factor(postern.caller, text, text, text, uuid, text, text) is
+'Adds a second factor to the caller''s account, which counts when it is first verified (contract mfa-hooks.md 1.4). factor_type is totp or phone; the gateway makes the id and the secret of the former and hands over the secret sealed. body_problem: why the request''s body cannot be read.
 Called by: POST /factors.
-Refuses: user_not_found, session_not_found, user_banned, no_authorization (403); validation_failed (400); mfa_totp_enroll_not_enabled, mfa_phone_enroll_not_enabled, mfa_webauthn_enroll_not_enabled, mfa_verified_factor_exists, mfa_factor_name_conflict, too_many_enrolled_mfa_factors (422); insufficient_aal (403); unexpected_failure (500) - a token without a session, TOTP without an address.';
+Refuses: user_not_found, session_not_found, user_banned, no_authorization (403); bad_json, validation_failed (400); mfa_totp_enroll_not_enabled, mfa_phone_enroll_not_enabled, mfa_webauthn_enroll_not_enabled, mfa_verified_factor_exists, mfa_factor_name_conflict, too_many_enrolled_mfa_factors (422); insufficient_aal (403); unexpected_failure (500) - a token without a session, TOTP without an address.';
 
 create or replace function postern._check_enrollable(settings auth.settings, factor_type text)
 returns void
@@ -396,7 +399,8 @@ create or replace function postern.check_factor_code(
     challenge_id uuid,
     code_hmacs bytea[] default '{}',
     is_provider_asked boolean default false,
-    languages text default null)
+    languages text default null,
+    body_problem text default null)
 returns json
 language plpgsql security definer
 set search_path = auth, pg_temp
@@ -414,6 +418,9 @@ begin
         return v_refused;
     end if;
     {{ template "limited" "factor_verify" }}
+    if body_problem is not null then
+        return postern._error(400, 'bad_json', body_problem);
+    end if;
     select f.* into v_factor
     from auth.mfa_factors f
     where f.id = check_factor_code.factor_id::uuid;
@@ -457,10 +464,10 @@ begin
 end
 $$;
 
-comment on function postern.check_factor_code(postern.caller, text, uuid, bytea[], boolean, text) is
-'The first half of a verification: whether the challenge can be answered, and what the code has to be compared with; each call counts as a guess at the account''s codes. code_hmacs: the code''s HMACs by every key of the gateway, empty without a code; is_provider_asked: the SMS provider made the code. Answers with the factor: its stored secret, or for a phone whether the code is right; where nothing else has to be asked, the verification of a phone is completed here (contract mfa-hooks.md 1.7). languages: Accept-Language of the request.
+comment on function postern.check_factor_code(postern.caller, text, uuid, bytea[], boolean, text, text) is
+'The first half of a verification: whether the challenge can be answered, and what the code has to be compared with; each call counts as a guess at the account''s codes. code_hmacs: the code''s HMACs by every key of the gateway, empty without a code; is_provider_asked: the SMS provider made the code. Answers with the factor: its stored secret, or for a phone whether the code is right; where nothing else has to be asked, the verification of a phone is completed here (contract mfa-hooks.md 1.7). languages: Accept-Language of the request; body_problem: why its body cannot be read.
 Called by: POST /factors/{factor_id}/verify.
-Refuses: user_not_found, session_not_found, user_banned, no_authorization (403); validation_failed, mfa_factor_not_found (404); over_request_rate_limit (429) - client, or guesses; validation_failed (400) - no code; what _check_challenge and _complete_verification refuse; unexpected_failure (500) - a token without a session.';
+Refuses: user_not_found, session_not_found, user_banned, no_authorization (403); validation_failed, mfa_factor_not_found (404); over_request_rate_limit (429) - client, or guesses; bad_json, validation_failed (400) - no code; what _check_challenge and _complete_verification refuse; unexpected_failure (500) - a token without a session.';
 
 create or replace function postern.verify_factor(
     caller postern.caller,

@@ -180,10 +180,11 @@ begin
         perform postern._check_code_challenge(code_challenge, code_challenge_method);
 
         v_user := postern._find_user(v_email, null, v_audience);
+        -- Who still has to confirm the address signs up as well, as in the reference.
+        if v_user.email_confirmed_at is null and v_settings.disable_signup then
+            perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
+        end if;
         if v_user.id is null then
-            if v_settings.disable_signup then
-                perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
-            end if;
             perform postern._check_disposable(v_email);
             v_is_reserved := postern._reserve_mail(v_settings);
             v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data, new_user_id);

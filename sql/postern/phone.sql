@@ -133,10 +133,11 @@ begin
 
         -- Else the number is to be confirmed.
         v_signs_in := v_user.phone_confirmed_at is not null or v_settings.sms_autoconfirm;
+        -- Who still has to confirm the number signs up as well, as in the reference.
+        if v_user.phone_confirmed_at is null and v_settings.disable_signup then
+            perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
+        end if;
         if v_user.id is null then
-            if v_settings.disable_signup then
-                perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
-            end if;
             v_is_reserved := postern._reserve_text(v_settings, v_phone);
             v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data, new_user_id);
             -- Another request may have been quicker: the account is its.
@@ -240,7 +241,6 @@ begin
         update auth.users u
         set confirmation_token = '', phone_confirmed_at = now(), is_anonymous = false, updated_at = now()
         where u.id = owner_id;
-        perform postern._sync_providers(owner_id);
         perform postern._audit_user('user_signedup', 'team', owner_id, json_build_object('provider', 'phone'));
         return;
     end if;
@@ -254,7 +254,6 @@ begin
         perform postern._refuse(422, 'phone_exists', 'A user with this phone number has already been registered');
     end;
     perform postern._set_phone_identity(v_user, v_user.phone_change, request_id, languages);
-    perform postern._sync_providers(owner_id);
     perform postern._audit_user('user_modified', 'user', owner_id);
 end
 $$;

@@ -256,6 +256,7 @@ language plpgsql
 as $$
 declare
     v_has_password boolean := coalesce(known.encrypted_password, '') <> '';
+    v_has_email boolean := coalesce(known.email, '') <> '';
 begin
     if v_has_password
         and encode(sha256(convert_to(known.encrypted_password, 'UTF8')), 'hex') is distinct from compared_digest
@@ -268,10 +269,12 @@ begin
             perform postern._refuse(400, 'reauthentication_needed', 'Password update requires reauthentication');
         end if;
         if coalesce(known.reauthentication_token, '') = ''
-            or known.reauthentication_sent_at + make_interval(secs => settings.mailer_otp_exp) < now()
+            or known.reauthentication_sent_at + make_interval(secs => case when v_has_email
+                then settings.mailer_otp_exp else settings.sms_otp_exp end) < now()
             or known.reauthentication_token <> all (array(
-                select postern._code_digest(lower(coalesce(nullif(known.email, ''), known.phone)), h.hmac)
-                from unnest(nonce_hmacs) h (hmac)))
+                    select postern._code_digest(case when v_has_email then lower(known.email) else known.phone end, h.hmac)
+                    from unnest(nonce_hmacs) h (hmac)))
+                and (v_has_email or nonce is distinct from postern._test_code(settings, known.phone))
         then
             perform postern._refuse(422, 'reauthentication_not_valid', 'Nonce has expired or is invalid');
         end if;

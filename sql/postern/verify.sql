@@ -69,6 +69,7 @@ begin
                 'code', '200',
                 'msg', 'Confirmation link accepted. Please proceed to confirm link sent to the other email'));
         end if;
+        perform postern._sync_providers(v_found.owner_id);
 
         if is_pkce then
             update auth.flow_state f
@@ -274,7 +275,6 @@ begin
             set identity_data = i.identity_data || '{"email_verified": true}', updated_at = now()
             where i.user_id = owner_id and i.email = lower(v_user.email);
         end if;
-        perform postern._sync_providers(owner_id);
         perform postern._audit_user('user_signedup', 'team', owner_id, json_build_object('provider', 'email'));
     else
         delete from auth.one_time_tokens o where o.user_id = owner_id;
@@ -313,9 +313,6 @@ begin
         || case when exists (select from auth.identities i where i.user_id = known.id and i.provider = 'email')
             then '{}' else '{"phone_verified": false}' end::jsonb);
     delete from auth.one_time_tokens o where o.user_id = known.id;
-    if known.is_anonymous then
-        perform postern._sync_providers(known.id);
-    end if;
     perform postern._audit_user('user_modified', 'user', known.id);
     perform postern._notify('email_changed_notification', known.email, known.id, request_id, languages,
         jsonb_build_object('old_email', known.email));

@@ -53,7 +53,7 @@ func TestFactorVerificationHookOverHTTP(t *testing.T) {
 	right := func() call { return verifying(me, factor, challenge, appCode(t, secret, 0)) }
 	wrong := verifying(me, factor, challenge, wrongCode(t, secret))
 
-	s.do(verifying(me, factor, "", "123456")).refused(422, "mfa_factor_not_found")
+	s.do(verifying(me, factor, factor, "123456")).refused(422, "mfa_factor_not_found")
 	s.do(wrong).refused(422, "mfa_verification_failed")
 	d.answering(200, map[string]any{"decision": "continue"})
 	me = s.do(right()).want(200).session()

@@ -205,6 +205,10 @@ func TestWhatFactorsRefuse(t *testing.T) {
 		{"verify: somebody else's", verify("{access}", "{bobs}", answered("123456")), 404, "mfa_factor_not_found", "Factor not found", nil, ""},
 		{"verify: no body", verify("{access}", "{factor}", ""), 400, "bad_json", "", nil, ""},
 		{"verify: short challenge id", verify("{access}", "{factor}", `{"challenge_id": "x", "code": "123456"}`), 400, "bad_json", `Could not parse request body as JSON: uuid: incorrect UUID length 1 in string "x"`, nil, ""},
+		{"verify: empty challenge id", verify("{access}", "{factor}", `{"challenge_id": "", "code": "123456"}`), 400, "bad_json", `Could not parse request body as JSON: uuid: incorrect UUID length 0 in string ""`, nil, ""},
+		{"verify: null as challenge id", verify("{access}", "{factor}", `{"challenge_id": null, "code": "123456"}`), 422, "mfa_factor_not_found", "", nil, ""},
+		{"verify: no id, short challenge id", verify("{access}", "x", `{"challenge_id": "x"}`), 404, "validation_failed", "factor_id must be an UUID", nil, ""},
+		{"verify: unknown, nonsense", verify("{access}", noFactor, "nonsense"), 404, "mfa_factor_not_found", "Factor not found", nil, ""},
 		{"verify: no code", verify("{access}", "{factor}", answered("")), 400, "validation_failed", "Code needs to be non-empty", nil, ""},
 		{"verify: no challenge", verify("{access}", "{factor}", `{"code": "123456"}`), 422, "mfa_factor_not_found", "MFA factor with the provided challenge ID not found", nil, ""},
 		{"verify: another factor's challenge", verify("{bob}", "{bobs}", answered("123456")), 422, "mfa_factor_not_found", "MFA factor with the provided challenge ID not found", nil, ""},
@@ -237,6 +241,8 @@ func TestAnonymousUsersHaveNoFactors(t *testing.T) {
 	if a.text("msg") != "Anonymous user not allowed to perform these actions" {
 		t.Errorf("msg %q", a.text("msg"))
 	}
+	s.post("/factors", "nonsense", me.Access).refused(403, "no_authorization")
+	s.post("/factors/x/verify", "nonsense", me.Access).refused(403, "no_authorization")
 }
 
 // A challenge is for one address and a while, is answered once, and survives wrong codes.
@@ -361,9 +367,11 @@ func TestLimitsOfFactors(t *testing.T) {
 		status int
 	}{
 		"challenge": {call{Method: "POST", Path: "/factors/" + factor + "/challenge", Bearer: me.Access}, 200},
-		"verify":    {verifying(me, factor, "", ""), 400},
+		"verify":    {verifying(me, factor, factor, ""), 400},
+		"nonsense":  {call{Method: "POST", Path: "/factors/" + factor + "/verify", Body: "nonsense", Bearer: me.Access}, 400},
 	} {
 		passed := 0
+		s.exec(`delete from auth.rate_limits`)
 		for range 40 {
 			if s.do(c.call.from("192.0.2.1")).Status == c.status {
 				passed++

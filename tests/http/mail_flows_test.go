@@ -336,6 +336,67 @@ func TestResendOfAChangeOfAddress(t *testing.T) {
 	s.do(verifyCode("email_change", "old@example.com", other.Code)).want(200).session()
 }
 
+// A change is sent again, as what it is, to whom address or number names (contract core.md 7.6): in a link of PKCE if it began so, with
+// a code as long as those of its kind.
+func TestResendByTheOtherName(t *testing.T) {
+	t.Parallel()
+	d := newHookDouble(t)
+	s := start(t, byHook(d, startRelay(t), "GOTRUE_SMS_OTP_LENGTH=8", "GOTRUE_MAILER_OTP_LENGTH=6")...)
+	me := s.member("old@example.com")
+	s.exec(`update auth.users set phone = '4915', phone_confirmed_at = now()`)
+	s.put("/user", map[string]any{"email": "new@example.com", "phone": "4916"}, me.Access).want(200)
+	d.took("send-email")
+	d.took("send-sms")
+
+	s.post("/resend", with(map[string]any{"type": "email_change", "phone": "4915"}, challenge()), "").want(200)
+	told := d.took("send-email")[0]
+	for _, name := range []string{"email_data.token", "email_data.token_new"} {
+		if code, _ := member(told, name).(string); len(code) != 6 {
+			t.Errorf("%s is %q", name, code)
+		}
+	}
+	for _, name := range []string{"email_data.token_hash", "email_data.token_hash_new"} {
+		if hash, _ := member(told, name).(string); !strings.HasPrefix(hash, "pkce_") {
+			t.Errorf("%s is %q", name, hash)
+		}
+	}
+	s.post("/resend", map[string]any{"type": "phone_change", "email": "old@example.com"}, "").want(200)
+	code, _ := member(d.took("send-sms")[0], "sms.otp").(string)
+	if len(code) != 8 {
+		t.Errorf("texted %q", code)
+	}
+	s.post("/verify", map[string]any{"type": "phone_change", "phone": "4916", "token": code}, "").want(200)
+}
+
+// Whatever is verified, app_metadata names the providers of the account's identities afterwards, the oldest first (contract core.md 7.8).
+func TestVerificationsNameTheProviders(t *testing.T) {
+	t.Parallel()
+	s, r := startMailing(t, "GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_MAX_FREQUENCY=1ms", "GOTRUE_SMS_TEST_OTP=4915:123456,4916:123456")
+	named := func(what string, a *answer, want string) {
+		t.Helper()
+		if got := a.want(200).text("user.app_metadata"); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	s.post("/otp", map[string]any{"phone": "4915"}, "").want(200)
+	me := s.post("/verify", map[string]any{"type": "sms", "phone": "4915", "token": "123456"}, "").want(200).session()
+	s.put("/user", map[string]any{"email": "ada@example.com"}, me.Access).want(200)
+	both := `{"provider":"phone","providers":["phone","email"]}`
+	named("a first address", s.do(verifyCode("email_change", "ada@example.com", s.mail(r, "ada@example.com", 1).Code)), both)
+
+	const stale = `update auth.users set raw_app_meta_data = '{"provider": "email", "plan": "gold"}'`
+	both = `{"plan":"gold","provider":"phone","providers":["phone","email"]}`
+	s.exec(stale)
+	s.post("/otp", map[string]any{"email": "ada@example.com"}, "").want(200)
+	named("a sign-in", s.do(verifyCode("magiclink", "ada@example.com", s.mail(r, "ada@example.com", 2).Code)), both)
+	s.exec(stale)
+	s.post("/otp", map[string]any{"phone": "4915"}, "").want(200)
+	named("a sign-in by number", s.post("/verify", map[string]any{"type": "sms", "phone": "4915", "token": "123456"}, ""), both)
+	s.exec(stale)
+	s.put("/user", map[string]any{"phone": "4916"}, me.Access).want(200)
+	named("another number", s.post("/verify", map[string]any{"type": "phone_change", "phone": "4916", "token": "123456"}, ""), both)
+}
+
 // Two accounts that want one address: each code is its own account's.
 func TestTwoChangesToOneAddress(t *testing.T) {
 	t.Parallel()

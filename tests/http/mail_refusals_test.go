@@ -41,6 +41,29 @@ func TestWhichMistakeIsTold(t *testing.T) {
 	}
 }
 
+// Where nobody may sign up, codes are for accounts that are confirmed: who still has to confirm address or number would sign up with
+// theirs (contract core.md 7.5). A recovery and what is asked for once more are no sign-ups.
+func TestCodesWhereNobodyMaySignUp(t *testing.T) {
+	t.Parallel()
+	s := start(t, confirmByMail, "GOTRUE_DISABLE_SIGNUP=true", "GOTRUE_SMTP_MAX_FREQUENCY=1ms", "GOTRUE_SMS_MAX_FREQUENCY=1ms",
+		"GOTRUE_EXTERNAL_PHONE_ENABLED=true", "GOTRUE_SMS_TEST_OTP=4915:123456")
+	s.account("ada@example.com")
+	byMail, byPhone := map[string]any{"email": "ada@example.com"}, map[string]any{"phone": "4915"}
+	s.exec(`update auth.users set phone = '4915', phone_confirmed_at = now()`)
+	s.post("/otp", byMail, "").want(200)
+	s.post("/magiclink", byMail, "").want(200)
+	s.post("/otp", byPhone, "").want(200)
+
+	s.exec(`update auth.users set email_confirmed_at = null, phone_confirmed_at = null`)
+	s.post("/otp", byMail, "").refused(422, "signup_disabled")
+	s.post("/otp", with(byMail, map[string]any{"create_user": false}), "").refused(422, "signup_disabled")
+	s.post("/magiclink", byMail, "").refused(422, "signup_disabled")
+	s.post("/otp", byPhone, "").refused(422, "signup_disabled")
+	s.post("/recover", byMail, "").want(200)
+	s.post("/resend", with(byMail, map[string]any{"type": "signup"}), "").want(200)
+	s.post("/resend", with(byPhone, map[string]any{"type": "sms"}), "").want(200)
+}
+
 // POST /magiclink reads its body in a way of its own (contract core.md 1.5): what follows the object does not matter, members of
 // POST /otp are unknown to it, and all trouble has one text.
 func TestBodiesOfMagicLinks(t *testing.T) {

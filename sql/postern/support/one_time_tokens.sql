@@ -150,5 +150,5 @@ $$;
 
 comment on function postern._sync_providers(uuid) is
 'Brings provider and providers in app_metadata up to date with the identities, oldest first.
-Called by: functions that add an identity to an account.
+Called by: postern.verify_one_time_token, after whatever was verified (contract core.md 7.8); functions that add an identity to an account.
 Refuses: never.';
