@@ -192,6 +192,9 @@ func (s *Server) redirectError(q *request, target string, isPKCE bool, err error
 	}
 	s.logFailure(q, e.generalStatus(), err)
 	values := url.Values{"error_code": {e.Code}, "error_description": {e.Message}}
+	if e.Code == codeUnknown {
+		values.Set("error_code", "") // a hook's words have none, and only bodies name that "unknown"
+	}
 	if name := oauthError(e.generalStatus()); name != "" {
 		values.Set("error", name)
 	}

@@ -52,7 +52,7 @@ func TestTokenHookChangesClaims(t *testing.T) {
 		t.Fatalf("%d calls", len(events))
 	}
 	for i, method := range []string{"anonymous", "token_refresh", "password"} {
-		(&answer{t: t, Raw: []byte(events[i])}).holds(`{"metadata": {"uuid": "<uuid>", "time": "<any>", "name": "<text>"}, "user_id": "<uuid>",
+		(&answer{t: t, Raw: []byte(events[i])}).holds(`{"metadata": {"uuid": "<uuid>", "time": "<any>", "name": "<text>", "ip_address": "127.0.0.1"}, "user_id": "<uuid>",
 			"authentication_method": "`+method+`", "claims": {"sub": "<uuid>", "aud": "authenticated", "exp": "<number>", "iat": "<number>", "iss": "`+s.URL+`", "email": "<any>", "phone": "",
 			"role": "authenticated", "aal": "aal1", "amr": "<any>", "session_id": "<uuid>", "is_anonymous": "<any>", "app_metadata": "<any>", "user_metadata": "<any>"}}`, true)
 	}

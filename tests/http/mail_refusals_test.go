@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -33,6 +34,8 @@ func TestWhichMistakeIsTold(t *testing.T) {
 		{"/verify", `{"type": "signup", "email": "x", "token": "1"}`, 422, "validation_failed", "Invalid email format"},
 		{"/verify", `{"type": "foo", "email": "` + strings.Repeat("x", 255) + `@example.com", "token": "1"}`, 422, "validation_failed", "Invalid email format"},
 		{"/verify", `{"type": "foo", "email": "a@example.com", "token": "1"}`, 403, "otp_expired", "Token has expired or is invalid"},
+		{"/otp", `{"phone": " +4915"}`, 400, "validation_failed", "Invalid phone number format (E.164 required)"},
+		{"/otp", `{"phone": "\t4915"}`, 400, "validation_failed", "Invalid phone number format (E.164 required)"},
 		{"/verify", `{"type": "sms", "phone": "x", "token": "1"}`, 400, "validation_failed", "Invalid phone number format (E.164 required)"},
 	} {
 		if msg := s.do(call{Method: "POST", Path: c.path, Body: c.body}).refused(c.status, c.code).text("msg"); msg != c.msg {
@@ -234,5 +237,24 @@ func TestLinksThatATriggerRefuses(t *testing.T) {
 		t.Errorf("%v", fragment)
 	}
 	s.exec(`drop trigger refuse on auth.sessions`)
+	s.landedWith(s.follow(mail), "recovery")
+}
+
+// A link whose token a hook refuses leads on with the hook's words. They have no code, as in the kit's hooks_http.refused_registration.
+func TestLinksThatAHookRefuses(t *testing.T) {
+	t.Parallel()
+	s, r := startMailing(t, hookOn...)
+	s.account("ada@example.com")
+	s.post("/recover", map[string]any{"email": "ada@example.com"}, "").want(200)
+	mail := s.mail(r, "ada@example.com", 1)
+	for status, name := range map[int]string{403: "access_denied", 418: "", 500: "server_error"} {
+		s.exec(tokenHook(fmt.Sprintf(`return '{"error": {"http_code": %d, "message": "not for you"}}'`, status)))
+		_, _, fragment := s.follow(mail).landed()
+		if fragment.Get("error") != name || !fragment.Has("error_code") || fragment.Get("error_code") != "" ||
+			fragment.Get("error_description") != "not for you" {
+			t.Errorf("%d: %v", status, fragment)
+		}
+	}
+	s.exec(tokenHook(`return event`))
 	s.landedWith(s.follow(mail), "recovery")
 }

@@ -199,7 +199,7 @@ as $$
 begin
     return postern._call_sql_hook(
         'custom_access_token', uri, json_build_object(
-            'metadata', postern._hook_metadata('customize-access-token', null),
+            'metadata', postern._hook_metadata('customize-access-token', (_customize_claims.caller).ip),
             'user_id', user_id,
             'claims', claims,
             'authentication_method', method),

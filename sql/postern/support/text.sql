@@ -89,10 +89,10 @@ create or replace function postern._phone_digits(number text)
 returns text
 language sql immutable
 as $$
-    select replace(regexp_replace(number, '^\s*\+', ''), ' ', '')
+    select replace(regexp_replace(number, '^\+', ''), ' ', '')
 $$;
 
 comment on function postern._phone_digits(text) is
-'A phone number as stored: no leading plus sign, no blanks; not checked.
+'A phone number as stored: no leading plus sign, no blanks; not checked. A plus sign behind a blank stays, as in the reference, so that it is no number.
 Called by: functions that look a number up.
 Refuses: never.';
