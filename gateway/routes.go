@@ -103,6 +103,8 @@ func (s *Server) routes() http.Handler {
 			mux.Handle(path+"/{$}", s.methods(routes))
 		}
 	}
+	mux.HandleFunc(scimRoot, s.scim)
+	mux.HandleFunc(scimRoot+"/", s.scim)
 	// Below these paths the token is asked for before a path is found unknown.
 	mux.Handle("/user/", s.unknownBelow(user))
 	mux.Handle("/admin/", s.unknownBelow(admin))

@@ -25,6 +25,7 @@ type Config struct {
 	RequestIDHeader    string        // "" means that ids are made here
 	MaxRequestDuration time.Duration // 0 is off
 	CORSAllowedHeaders []string      // beyond the built-in ones
+	SCIMEnabled        bool
 
 	DatabaseURL Secret
 	PoolSize    int           // at least 1

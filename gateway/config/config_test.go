@@ -96,6 +96,7 @@ func TestLoadProcess(t *testing.T) {
 		{"POSTERN_TRUSTED_PROXIES=10.0.0.0/8,::1", func(c *config.Config) any { return c.TrustedProxies }, []string{"10.0.0.0/8", "::1"}},
 		{"GOTRUE_SMS_PROVIDER=twilio", func(c *config.Config) any { return c.SMSProvider }, "twilio"},
 		{"GOTRUE_SAML_ENABLED=T", func(c *config.Config) any { return c.SAMLEnabled }, true},
+		{"GOTRUE_EXPERIMENTAL_SCIM_ENABLED=1", func(c *config.Config) any { return c.SCIMEnabled }, true},
 		{"GOTRUE_PASSKEY_ENABLED=True", func(c *config.Config) any { return c.PasskeyEnabled }, true},
 		{"GOTRUE_LOG_LEVEL=trace", func(c *config.Config) any { return c.LogLevel }, slog.LevelDebug},
 		{"GOTRUE_LOG_LEVEL=WARNING", func(c *config.Config) any { return c.LogLevel }, slog.LevelWarn},

@@ -131,7 +131,8 @@ func experimentalVariables() []Variable {
 		setting("GOTRUE_EXPERIMENTAL_CREATE_EMAIL_IDENTITY_ON_PASSWORD_SET_ENABLED", Bool, "false",
 			"a first password makes an email identity").from("core.md 6.4"),
 		setting("GOTRUE_EXPERIMENTAL_CURSOR_PAGINATION_ENABLED", Bool, "false", "pages of users by cursor"),
-		later("GOTRUE_EXPERIMENTAL_SCIM_ENABLED", Bool, "false", "SCIM endpoints"),
+		process("GOTRUE_EXPERIMENTAL_SCIM_ENABLED", Bool, "false", "SCIM endpoints, which describe themselves and provision nothing",
+			func(c *Config) *bool { return &c.SCIMEnabled }).from("admin.md 22"),
 		later("GOTRUE_EXPERIMENTAL_PROVIDER_LINKING_DOMAINS", Text, "", "`provider=domain,…`: which identities may be one user").
 			from("external.md 4.1"),
 		later("GOTRUE_EXPERIMENTAL_PROVIDERS_WITH_OWN_LINKING_DOMAIN", List, "", "older form of the same").from("external.md 4.1"),
