@@ -173,7 +173,7 @@ select is(pg_temp.refused(postern.sign_up(phone => bad.number, password_hash => 
       ('٤٩١٥١')) bad (number);
 select is(pg_temp.refused(postern.sign_up(password_hash => 'h')),
     '400 validation_failed: Invalid phone number format (E.164 required)', 'neither address nor number');
-select postern.sign_up(phone => ' +49 151 1234', password_hash => 'h',
+select postern.sign_up(phone => '+49 151 1234', password_hash => 'h',
     data => '{"phone_verified": true, "x": null}', channel => 'sms') as answer \gset
 select is(:'answer'::jsonb #>> '{body,phone}', '491511234', 'a number is stored as digits');
 select is(:'answer'::jsonb #>> '{body,email}', '', 'an account by number has no address');
