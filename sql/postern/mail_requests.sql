@@ -185,15 +185,19 @@ begin
             perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
         end if;
         if v_user.id is null then
-            perform postern._check_disposable(v_email);
-            v_is_reserved := postern._reserve_mail(v_settings);
-            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data, new_user_id);
-            -- Another request may have been quicker: the account is its.
-            if v_user.created_at = now() and v_settings.mailer_autoconfirm then
-                perform postern._confirm_email(v_user.id);
-                perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', 'email'));
-                select u.* into v_user from auth.users u where u.id = v_user.id;
-            end if;
+            begin
+                perform postern._check_disposable(v_email);
+                v_is_reserved := postern._reserve_mail(v_settings);
+                v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, null, '', data, new_user_id);
+                -- Another request may have been quicker: the account is its.
+                if v_user.created_at = now() and v_settings.mailer_autoconfirm then
+                    perform postern._confirm_email(v_user.id);
+                    perform postern._audit_user('user_signedup', 'team', v_user.id, json_build_object('provider', 'email'));
+                    select u.* into v_user from auth.users u where u.id = v_user.id;
+                end if;
+            -- Up to here it is a sign-up, and fails like one (contract schema.md 8).
+            {{ template "handler" "Database error saving new user" }}
+            end;
         end if;
 
         if v_user.email_confirmed_at is null and not v_settings.mailer_autoconfirm then

@@ -138,14 +138,18 @@ begin
             perform postern._refuse(422, 'signup_disabled', 'Signups not allowed for this instance');
         end if;
         if v_user.id is null then
-            v_is_reserved := postern._reserve_text(v_settings, v_phone);
-            v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data, new_user_id);
-            -- Another request may have been quicker: the account is its.
-            if v_user.created_at = now() and v_settings.sms_autoconfirm then
-                update auth.users u set phone_confirmed_at = now() where u.id = v_user.id;
-                perform postern._audit_user('user_signedup', 'team', v_user.id,
-                    json_build_object('provider', 'phone', 'channel', v_channel));
-            end if;
+            begin
+                v_is_reserved := postern._reserve_text(v_settings, v_phone);
+                v_user := postern._create_unconfirmed(v_settings, v_audience, null, v_phone, '', data, new_user_id);
+                -- Another request may have been quicker: the account is its.
+                if v_user.created_at = now() and v_settings.sms_autoconfirm then
+                    update auth.users u set phone_confirmed_at = now() where u.id = v_user.id;
+                    perform postern._audit_user('user_signedup', 'team', v_user.id,
+                        json_build_object('provider', 'phone', 'channel', v_channel));
+                end if;
+            -- Up to here it is a sign-up, and fails like one (contract schema.md 8).
+            {{ template "handler" "Database error saving new user" }}
+            end;
         end if;
 
         v_delivery := postern._text_code(v_settings, v_user, 'confirmation_token', v_phone, v_channel, envelope,

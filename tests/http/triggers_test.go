@@ -32,6 +32,7 @@ func TestTriggersThatRaise(t *testing.T) {
 	}
 	member := func(s *server) values { return of(s.quickMember("me@example.com")) }
 	passed := `{"code": "%s", "message": "no room", "detail": "the detail", "hint": "the hint"}`
+	general := `{"code": 500, "error_code": "unexpected_failure", "msg": "Database error saving new user", "error_id": "<uuid>"}`
 	scenarios := []Scenario{
 		{
 			Name: "dated clients get the general text", SQL: raiseOn("insert on auth.users", "P0001"), Request: dated, WantStatus: 500, Exact: true, WantHeader: code, Then: nothing,
@@ -39,7 +40,7 @@ func TestTriggersThatRaise(t *testing.T) {
 		},
 		{
 			Name: "another kind of error", SQL: raiseOn("insert on auth.users", "22012"), Request: signUp, WantStatus: 500, Exact: true, WantHeader: code, Then: nothing,
-			WantBody: `{"code": 500, "error_code": "unexpected_failure", "msg": "Database error saving new user", "error_id": "<uuid>"}`,
+			WantBody: general,
 		},
 		{
 			Name: "a status of its own, of which dated clients learn nothing", SQL: raiseOn("insert on auth.users", "PT418"), Request: dated, WantStatus: 500, Exact: true, WantHeader: code, Then: nothing,
@@ -48,6 +49,14 @@ func TestTriggersThatRaise(t *testing.T) {
 		{
 			Name: "a status of its own", SQL: raiseOn("insert on auth.users", "PT418"), Request: signUp, WantStatus: 418, Exact: true, WantHeader: code, Then: nothing,
 			WantBody: fmt.Sprintf(passed, "PT418"),
+		},
+		{
+			Name: "a code for a new address", SQL: raiseOn("insert on auth.users", "22012"), Request: call{Method: "POST", Path: "/otp", Body: `{"email": "new@example.com"}`},
+			WantStatus: 500, Exact: true, WantHeader: code, Then: nothing, WantBody: general,
+		},
+		{
+			Name: "a code for a new number", Env: []string{"GOTRUE_EXTERNAL_PHONE_ENABLED=true"}, SQL: raiseOn("insert on auth.identities", "22012"),
+			Request: call{Method: "POST", Path: "/otp", Body: `{"phone": "4915"}`}, WantStatus: 500, Exact: true, WantHeader: code, Then: nothing, WantBody: general,
 		},
 		{
 			// Ours: passed on here too (differences.md).
