@@ -115,7 +115,8 @@ func (s *Server) routes() http.Handler {
 // takesSlash reports whether a path is also answered with a slash at its end (contract core.md 1.1).
 func takesSlash(path string) bool {
 	switch path {
-	case "/signup", "/verify", "/user", "/reauthenticate", "/admin/users", "/admin/audit":
+	case "/signup", "/verify", "/user", "/reauthenticate", "/factors", "/factors/{factor_id}", "/admin/audit", "/admin/users",
+		"/admin/users/{user_id}", "/admin/users/{user_id}/factors", "/admin/users/{user_id}/factors/{factor_id}":
 		return true
 	}
 	return false
@@ -143,7 +144,8 @@ func unprefixed(next http.Handler) http.Handler {
 	})
 }
 
-// methods answers one path: by method, or 405 with the methods there are. A guarded path asks for the token first.
+// methods answers one path: by method, or 405 with the methods there are. A guarded path asks for the token first, except for
+// those that stand alone.
 func (s *Server) methods(routes []route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := requestOf(r)
@@ -154,7 +156,7 @@ func (s *Server) methods(routes []route) http.Handler {
 				return
 			}
 		}
-		if routes[0].guard != everybody && routes[0].path != "/logout" {
+		if routes[0].guard != everybody && routes[0].path != "/logout" && routes[0].path != "/invite" {
 			if err := s.authorizeUnanswered(q, routes[0].guard); err != nil {
 				s.writeError(w, q, err)
 				return

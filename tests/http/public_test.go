@@ -165,9 +165,14 @@ func TestMethodsThatAreNotThere(t *testing.T) {
 		{"PATCH", "/user", me.Access, "GET | PUT"},
 		{"POST", "/user/", me.Access, "GET | PUT"},
 		{"GET", "/logout", "", "POST"},
+		{"GET", "/invite", "", "POST"},
+		{"GET", "/factors/", me.Access, "POST"},
 		{"PUT", "/admin/users", admin, "GET | POST"},
 		{"POST", "/admin/audit", admin, "GET"},
 		{"PATCH", "/admin/users/x", admin, "GET | PUT | DELETE"},
+		{"PATCH", "/admin/users/x/", admin, "GET | PUT | DELETE"},
+		{"POST", "/admin/users/x/factors/", admin, "GET"},
+		{"GET", "/admin/users/x/factors/y/", admin, "PUT | DELETE"},
 	} {
 		a := s.do(call{Method: c.method, Path: c.path, Bearer: c.bearer}).want(http.StatusMethodNotAllowed)
 		a.headers(map[string]string{"Allow": c.allow})
@@ -200,6 +205,9 @@ func TestEveryEndpointIsAlsoBelowAuthV1(t *testing.T) {
 		{Method: "GET", Path: "/admin/users/"},
 		{Method: "POST", Path: "/admin/users"},
 		{Method: "GET", Path: "/admin/users/x"},
+		{Method: "GET", Path: "/admin/users/x/"},
+		{Method: "GET", Path: "/admin/users/x/factors/"},
+		{Method: "DELETE", Path: "/admin/users/x/factors/y/"},
 		{Method: "PUT", Path: "/admin/users/x", Body: "{}"},
 		{Method: "DELETE", Path: "/admin/users/x"},
 		{Method: "GET", Path: "/admin/audit"},
