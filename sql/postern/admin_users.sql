@@ -107,7 +107,9 @@ begin
             (admin_create_user.caller).role, traits => json_build_object(
                 'user_id', v_user_id, 'user_email', coalesce(v_email, ''), 'user_phone', coalesce(v_phone, ''),
                 'provider', case when v_email is not null then 'email' else 'phone' end));
-        perform postern._confirm_account(v_user_id, email_confirm, phone_confirm, app_metadata, ban);
+        perform postern._add_app_metadata(v_user_id, app_metadata);
+        perform postern._confirm_account(v_user_id, email_confirm, phone_confirm);
+        perform postern._ban(v_user_id, ban);
 
         return json_build_object('v', v_settings.version, 'body', postern._user_json_as(v_user_id, 'confirmed'));
     {{ template "handler" "Database error creating new user" }}
@@ -191,40 +193,68 @@ comment on function postern._create_account(uuid, text, text, text, text, text, 
 Called by: postern.admin_create_user, postern.create_user.
 Refuses: unique violations reach the caller.';
 
-create or replace function postern._confirm_account(
-    user_id uuid,
-    email_confirm boolean,
-    phone_confirm boolean,
-    app_metadata jsonb,
-    ban interval)
+create or replace function postern._confirm_account(user_id uuid, email_confirm boolean, phone_confirm boolean)
 returns void
 language plpgsql
 as $$
 begin
-    update auth.users u
-    set email_confirmed_at = case when email_confirm then now() else u.email_confirmed_at end,
-        phone_confirmed_at = case when phone_confirm then now() else u.phone_confirmed_at end,
-        raw_user_meta_data = case when email_confirm
-            then case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
-            else u.raw_user_meta_data end,
-        raw_app_meta_data = case when app_metadata is not null
-            then postern._merge_metadata(u.raw_app_meta_data, app_metadata)
-            else u.raw_app_meta_data end,
-        banned_until = case when ban is null then u.banned_until when ban <> '0' then now() + ban end,
-        confirmation_token = case when email_confirm or phone_confirm then '' else u.confirmation_token end,
-        updated_at = now()
-    where u.id = _confirm_account.user_id
-        and (email_confirm or phone_confirm or app_metadata is not null or ban is not null);
-
+    if email_confirm then
+        update auth.users u
+        set email_confirmed_at = now(), confirmation_token = '', updated_at = now(),
+            raw_user_meta_data = case when jsonb_typeof(u.raw_user_meta_data) = 'object'
+                then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
+        where u.id = _confirm_account.user_id;
+    end if;
+    if phone_confirm then
+        update auth.users u
+        set phone_confirmed_at = now(), confirmation_token = '', updated_at = now()
+        where u.id = _confirm_account.user_id;
+    end if;
     if email_confirm or phone_confirm then
         delete from auth.one_time_tokens o where o.user_id = _confirm_account.user_id;
     end if;
 end
 $$;
 
-comment on function postern._confirm_account(uuid, boolean, boolean, jsonb, interval) is
-'Confirms address and number, merges app_metadata, and bans (zero lifts the ban, null leaves it) in one update.
+comment on function postern._confirm_account(uuid, boolean, boolean) is
+'Confirms address and number.
 Called by: postern.admin_create_user, postern.admin_update_user, postern.create_user.
+Refuses: never.';
+
+create or replace function postern._add_app_metadata(user_id uuid, app_metadata jsonb)
+returns void
+language plpgsql
+as $$
+begin
+    if app_metadata is not null then
+        update auth.users u
+        set raw_app_meta_data = postern._merge_metadata(u.raw_app_meta_data, app_metadata), updated_at = now()
+        where u.id = _add_app_metadata.user_id;
+    end if;
+end
+$$;
+
+comment on function postern._add_app_metadata(uuid, jsonb) is
+'Merges app_metadata; null changes nothing.
+Called by: postern.admin_create_user, postern.admin_update_user, postern.create_user.
+Refuses: never.';
+
+create or replace function postern._ban(user_id uuid, ban interval)
+returns void
+language plpgsql
+as $$
+begin
+    if ban is not null then
+        update auth.users u
+        set banned_until = case when ban <> '0' then now() + ban end, updated_at = now()
+        where u.id = _ban.user_id;
+    end if;
+end
+$$;
+
+comment on function postern._ban(uuid, interval) is
+'Bans an account for so long from now; zero lifts the ban, null changes nothing.
+Called by: postern.admin_create_user, postern.admin_update_user.
 Refuses: never.';
 
 create or replace function postern.admin_update_user(
@@ -249,6 +279,7 @@ declare
     v_refused json := coalesce(postern._check_admin(admin_update_user.caller), postern._check_known(admin_update_user.user_id));
     v_settings auth.settings not null := (select g from auth.settings g);
     v_user auth.users;
+    v_role text := nullif(trim(admin_update_user.role), '');
     v_email text;
     v_phone text;
     v_shown jsonb;
@@ -283,33 +314,38 @@ begin
         end if;
         v_shown := postern._user_json(v_user.id)::jsonb -> 'identities';
 
+        -- An update for each kind of fact, in the order of the contract: triggers "after update of email" fire for an email only.
+        if v_role is not null then
+            update auth.users u set role = v_role, updated_at = now() where u.id = v_user.id;
+        end if;
+        perform postern._confirm_account(v_user.id, email_confirm, phone_confirm);
         if password_hash is not null then
             perform postern._set_password(v_user.id, password_hash, null);
-            perform postern._add_email_identity_for_password(v_settings, v_user);
         end if;
         if v_email is not null then
             perform postern._set_identity(v_user.id, 'email', jsonb_build_object(
                 'email', v_email, 'email_verified', email_confirm, 'phone_verified', false));
+            update auth.users u
+            set email = v_email, is_anonymous = u.is_anonymous and not email_confirm, updated_at = now()
+            where u.id = v_user.id;
         end if;
         if v_phone is not null then
             perform postern._set_identity(v_user.id, 'phone', jsonb_build_object(
                 'phone', v_phone, 'phone_verified', phone_confirm, 'email_verified', false));
-        end if;
-        if v_email is not null or v_phone is not null or nullif(trim(admin_update_user.role), '') is not null
-            or user_metadata is not null
-        then
             update auth.users u
-            set email = coalesce(v_email, u.email),
-                phone = coalesce(v_phone, u.phone),
-                role = coalesce(nullif(trim(admin_update_user.role), ''), u.role),
-                is_anonymous = u.is_anonymous
-                    and not (v_email is not null and email_confirm or v_phone is not null and phone_confirm),
-                raw_user_meta_data = case when user_metadata is null then u.raw_user_meta_data
-                    else postern._merge_metadata(u.raw_user_meta_data, user_metadata) end,
-                updated_at = now()
+            set phone = v_phone, is_anonymous = u.is_anonymous and not phone_confirm, updated_at = now()
             where u.id = v_user.id;
         end if;
-        perform postern._confirm_account(v_user.id, email_confirm, phone_confirm, app_metadata, ban);
+        if password_hash is not null then
+            perform postern._add_email_identity_for_password(v_settings, v_user);
+        end if;
+        perform postern._add_app_metadata(v_user.id, app_metadata);
+        if user_metadata is not null then
+            update auth.users u
+            set raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, user_metadata), updated_at = now()
+            where u.id = v_user.id;
+        end if;
+        perform postern._ban(v_user.id, ban);
 
         perform postern._audit('user_modified', 'user', '00000000-0000-0000-0000-000000000000',
             (admin_update_user.caller).role, traits => json_build_object(

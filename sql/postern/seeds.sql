@@ -29,8 +29,8 @@ begin
     perform postern._create_account(
         create_user.id, create_user.audience, create_user.role, v_email, v_phone,
         coalesce(create_user.password_hash, ''), create_user.user_metadata);
-    perform postern._confirm_account(
-        create_user.id, confirmed and v_email is not null, confirmed and v_phone is not null, create_user.app_metadata, null);
+    perform postern._add_app_metadata(create_user.id, create_user.app_metadata);
+    perform postern._confirm_account(create_user.id, confirmed and v_email is not null, confirmed and v_phone is not null);
     return create_user.id;
 end
 $$;

@@ -1,6 +1,6 @@
 -- What users' triggers on the tables of auth see (contract schema.md 8), and what becomes of their errors (DESIGN 6).
 begin;
-select plan(71);
+select plan(79);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = ''authenticated'', mailer_autoconfirm = true, '
     || 'external_anonymous_users_enabled = true') \g /dev/null
@@ -62,6 +62,55 @@ select pg_temp.set('mailer_autoconfirm = false') \g /dev/null
 select postern.sign_up(email => 'wait@example.com', password_hash => pg_temp.hash()) \g /dev/null
 select is(pg_temp.events(), 'users I, identities I, users U', 'sign-up, confirmation needed');
 select pg_temp.set('mailer_autoconfirm = true') \g /dev/null
+
+-- Triggers on columns fire for what was changed, not for what an update could have changed
+reset session authorization;
+create function public.note_column() returns trigger language plpgsql security definer as $$
+begin
+    insert into public.events (event) values (tg_argv[0]);
+    return new;
+end
+$$;
+do $$
+declare
+    v_column text;
+begin
+    foreach v_column in array array['role', 'email', 'phone', 'raw_app_meta_data', 'raw_user_meta_data', 'banned_until'] loop
+        execute format('create trigger note_%1$s after update of %1$s on auth.users
+            for each row execute function public.note_column(%1$L)', v_column);
+    end loop;
+end
+$$;
+set local session authorization postern_gateway;
+create function pg_temp.columns(answer json) returns text language sql as $$
+    select string_agg(e.event, ', ')
+    from unnest(string_to_array(pg_temp.events(), ', ')) e (event)
+    where answer ->> 'error' is null and e.event not like '% %'
+$$;
+create function pg_temp.boss() returns postern.caller language sql as $$ select postern.caller(role => 'service_role') $$;
+select is(pg_temp.columns(postern.admin_update_user(pg_temp.boss(), :'ada', email => 'ada@example.net')), 'email', 'an address');
+select is(pg_temp.columns(postern.admin_update_user(pg_temp.boss(), :'ada', phone => '4911')), 'phone', 'a number');
+select is(pg_temp.columns(postern.admin_update_user(pg_temp.boss(), :'ada', user_metadata => '{"a": 1}')), 'raw_user_meta_data', 'metadata');
+select is(pg_temp.columns(postern.admin_update_user(pg_temp.boss(), :'ada', app_metadata => '{"a": 1}')), 'raw_app_meta_data', 'of the application');
+select is(pg_temp.columns(postern.admin_update_user(pg_temp.boss(), :'ada', phone_confirm => true)), null, 'a number confirmed');
+select is(pg_temp.columns(postern.admin_update_user(pg_temp.boss(), :'ada', role => 'editor', email => 'ada@example.com', email_confirm => true,
+    phone => '4912', app_metadata => '{"b": 1}', user_metadata => '{"email_verified": false}', ban => '0')),
+    'role, raw_user_meta_data, email, phone, raw_app_meta_data, raw_user_meta_data, banned_until', 'all at once, in the order of the reference');
+select is(pg_temp.value(format('select raw_user_meta_data ->> ''email_verified'' from auth.users where id = %L', :'ada')), 'false',
+    'so that given metadata has the last word');
+select is(pg_temp.columns(postern.admin_create_user(pg_temp.boss(), email => 'plan@example.com', app_metadata => '{"plan": "gold"}')),
+    'raw_app_meta_data', 'an account with a plan');
+reset session authorization;
+do $$
+declare
+    v_trigger name;
+begin
+    for v_trigger in select tgname from pg_trigger where tgfoid = 'public.note_column'::regproc loop
+        execute format('drop trigger %I on auth.users', v_trigger);
+    end loop;
+end
+$$;
+set local session authorization postern_gateway;
 
 -- What the INSERT carries
 reset session authorization;

@@ -1,6 +1,6 @@
 -- postern.get_user, find_own_password, update_user (contract core.md 1.8, 6.1 to 6.6).
 begin;
-select plan(83);
+select plan(85);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated''') \g /dev/null
 select pg_temp.account('ada@example.com', '{"full_name": "Ada", "nested": {"a": 1, "b": 2}}') as ada \gset
@@ -233,6 +233,18 @@ select is(pg_temp.refused(postern.update_user(pg_temp.me(:'ada'), password_hash 
     compared_digest => pg_temp.digest())),
     '400 reauthentication_needed: Password update requires reauthentication',
     'so does a token without a session');
+select pg_temp.account('num@example.com') as num \gset
+create function pg_temp.texted(age interval) returns text language plpgsql as $$
+begin
+    perform pg_temp.run(format('update auth.users set email = null, phone = ''4915'', reauthentication_sent_at = now() - interval %L,
+        reauthentication_token = postern._code_digest(''4915'', ''123456'') where email = ''num@example.com'' or phone = ''4915''', age));
+    return postern.update_user(pg_temp.me(pg_temp.value('select id from auth.users where phone = ''4915''')), password_hash => pg_temp.hash(),
+        compared_digest => pg_temp.digest(), is_same_password => true, nonce => '123456', nonce_hmacs => array[convert_to('123456', 'UTF8')])
+        #>> '{error,code}';
+end
+$$;
+select is(pg_temp.texted('59 s'), 'same_password', 'a code that came by SMS is taken');
+select is(pg_temp.texted('61 s'), 'reauthentication_not_valid', 'as long as codes by SMS are');
 select pg_temp.set('security_update_password_require_reauthentication = false') \g /dev/null
 
 -- Second factor
