@@ -126,6 +126,14 @@ begin
     if not found then
         return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
     end if;
+    if v_session.refreshed_at is null and v_settings.security_refresh_token_algorithm_version < 2 then
+        -- Tokens of the first kind count as a use of a session that was never refreshed.
+        select greatest(t.updated_at, v_session.created_at) at time zone 'UTC'
+        into v_session.refreshed_at
+        from auth.refresh_tokens t
+        where t.session_id = v_session.id
+        {{ template "newest token" }};
+    end if;
     v_problem := postern._session_problem(
         v_settings, v_session.not_after, v_session.created_at, v_session.refreshed_at, v_session.aal, v_session.user_id);
     if v_problem is null and v_settings.sessions_single_per_user

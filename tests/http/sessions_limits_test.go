@@ -48,8 +48,9 @@ func TestInactivityEndsASession(t *testing.T) {
 	t.Parallel()
 	s := start(t, "GOTRUE_SESSIONS_INACTIVITY_TIMEOUT=1h")
 	ada := s.newcomer("ada@example.com")
-	// Never refreshed: its beginning counts.
+	// Never refreshed: its beginning counts, and its token (contract core.md 4.6).
 	s.ageSession(ada.ID, "created_at", "61 minutes")
+	s.age(ada.ID, "61 minutes")
 	s.refusedUntouched(ada.Refresh, "session_expired", msgInactive)
 	s.ageSession(ada.ID, "created_at", "-2 minutes")
 	a := s.renew(ada.Refresh).want(http.StatusOK)

@@ -1,6 +1,6 @@
 -- postern.refresh_session: each row of the table in DESIGN 7, and the checks of contract core.md 4.6.
 begin;
-select plan(88);
+select plan(90);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated''') \g /dev/null
 select pg_temp.account('ada@example.com', '{"full_name": "Ada L"}') as ada \gset
@@ -210,8 +210,14 @@ select pg_temp.run(format('update auth.sessions set refreshed_at = (now() - inte
 select is(pg_temp.got(:'s', 8), '9', 'whatever the session''s time zone');
 reset timezone;
 select pg_temp.run(format('update auth.sessions set refreshed_at = null where id = %L', :'s')) \g /dev/null
+select is(pg_temp.value(format('select postern._session_refusal(%L)', :'s')), null, 'one never refreshed counts from its token');
+select pg_temp.set('security_refresh_token_algorithm_version = 2') \g /dev/null
 select is(pg_temp.got(:'s', 9), '400 session_expired: Invalid Refresh Token: Session Expired (Inactivity)',
-    'one never refreshed counts from its beginning');
+    'or, with tokens of the second kind, from its beginning');
+select pg_temp.set('security_refresh_token_algorithm_version = 0') \g /dev/null
+select pg_temp.run(format('update auth.refresh_tokens set updated_at = now() - interval ''1:00:01'' where session_id = %L', :'s')) \g /dev/null
+select is(pg_temp.got(:'s', 9), '400 session_expired: Invalid Refresh Token: Session Expired (Inactivity)', 'its token is as old');
+select pg_temp.run(format('update auth.refresh_tokens set updated_at = now() where session_id = %L', :'s')) \g /dev/null
 select pg_temp.set('sessions_inactivity_timeout = null') \g /dev/null
 
 select pg_temp.set('sessions_allow_low_aal = ''1 hour''') \g /dev/null
