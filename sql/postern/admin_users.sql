@@ -279,6 +279,7 @@ declare
     v_refused json := coalesce(postern._check_admin(admin_update_user.caller), postern._check_known(admin_update_user.user_id));
     v_settings auth.settings not null := (select g from auth.settings g);
     v_user auth.users;
+    v_changed auth.users;
     v_role text := nullif(trim(admin_update_user.role), '');
     v_email text;
     v_phone text;
@@ -337,7 +338,10 @@ begin
             where u.id = v_user.id;
         end if;
         if password_hash is not null then
-            perform postern._add_email_identity_for_password(v_settings, v_user);
+            -- The account as it is by now, but for the password that it had: the address may just have been confirmed.
+            select u.* into v_changed from auth.users u where u.id = v_user.id;
+            v_changed.encrypted_password := v_user.encrypted_password;
+            perform postern._add_email_identity_for_password(v_settings, v_changed);
         end if;
         perform postern._add_app_metadata(v_user.id, app_metadata);
         if user_metadata is not null then

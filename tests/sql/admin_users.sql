@@ -187,6 +187,10 @@ select postern.sign_up_anonymously() #>> '{user,id}' as anon \gset
 select is(postern.admin_update_user(pg_temp.boss(), :'anon', email => 'anon@example.com') #>> '{body,is_anonymous}', 'true', 'an anonymous account with an address is still one');
 select is(postern.admin_update_user(pg_temp.boss(), :'anon', email_confirm => true) #>> '{body,is_anonymous}', 'true', 'confirmed later too');
 select is(postern.admin_update_user(pg_temp.boss(), :'anon', email => 'anon@example.com', email_confirm => true) #>> '{body,is_anonymous}', 'false', 'until both come together');
+select pg_temp.run(format($$ update auth.users set encrypted_password = '', email_confirmed_at = null where id = %L $$, :'anon')) \g /dev/null
+select pg_temp.run(format($$ delete from auth.identities where user_id = %L $$, :'anon')) \g /dev/null
+select is(postern.admin_update_user(pg_temp.boss(), :'anon', password_hash => 'first', email_confirm => true) #>> '{body,identities,0,provider}', 'email',
+    'an address confirmed with a first password becomes an identity');
 
 -- List
 
