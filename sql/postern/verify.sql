@@ -302,12 +302,15 @@ begin
     update auth.users u
     set email = u.email_change, email_change = '', email_change_token_new = '', email_change_token_current = '',
         email_change_confirm_status = 0, is_anonymous = false,
-        email_confirmed_at = coalesce(u.email_confirmed_at, now()),
-        raw_user_meta_data = case when u.email_confirmed_at is null
-            then case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
-            else u.raw_user_meta_data end,
-        updated_at = now()
+        email_confirmed_at = coalesce(u.email_confirmed_at, now()), updated_at = now()
     where u.id = known.id;
+    -- Apart, for triggers "after update of raw_user_meta_data": a confirmed address changes no metadata.
+    if known.email_confirmed_at is null then
+        update auth.users u
+        set raw_user_meta_data = case when jsonb_typeof(u.raw_user_meta_data) = 'object'
+            then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
+        where u.id = known.id;
+    end if;
     -- phone_verified is a member of new identities only, as in the reference.
     perform postern._set_identity(known.id, 'email', jsonb_build_object('email', known.email_change, 'email_verified', true)
         || case when exists (select from auth.identities i where i.user_id = known.id and i.provider = 'email')

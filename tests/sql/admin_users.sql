@@ -1,6 +1,6 @@
 -- postern.admin_list_users, admin_get_user, admin_create_user, admin_update_user, admin_delete_user (contract admin.md 1 to 7).
 begin;
-select plan(155);
+select plan(156);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = '' authenticated ''') \g /dev/null
 create function pg_temp.boss() returns postern.caller language sql as $$ select postern.caller(role => 'service_role') $$;

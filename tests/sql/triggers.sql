@@ -1,6 +1,6 @@
 -- What users' triggers on the tables of auth see (contract schema.md 8), and what becomes of their errors (DESIGN 6).
 begin;
-select plan(79);
+select plan(80);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = ''authenticated'', mailer_autoconfirm = true, '
     || 'external_anonymous_users_enabled = true') \g /dev/null
@@ -100,6 +100,9 @@ select is(pg_temp.value(format('select raw_user_meta_data ->> ''email_verified''
     'so that given metadata has the last word');
 select is(pg_temp.columns(postern.admin_create_user(pg_temp.boss(), email => 'plan@example.com', app_metadata => '{"plan": "gold"}')),
     'raw_app_meta_data', 'an account with a plan');
+select pg_temp.run(format('update auth.users set email_change = ''moved@example.com'' where id = %L', :'ada')) \g /dev/null
+select pg_temp.run(format('select postern._apply_email_change(u, null, null) from auth.users u where u.id = %L', :'ada')) \g /dev/null
+select is(pg_temp.columns('{}'), 'email', 'a change of address that its owner confirms');
 reset session authorization;
 do $$
 declare
