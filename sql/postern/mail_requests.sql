@@ -229,8 +229,7 @@ create or replace function postern._create_unconfirmed(
     phone text,
     encrypted_password text,
     data jsonb,
-    new_user_id uuid default null,
-    is_updated_next boolean default false)
+    new_user_id uuid default null)
 returns auth.users
 language plpgsql
 as $$
@@ -255,11 +254,6 @@ begin
         return v_user;
     end;
     perform postern._set_identity(v_user_id, v_provider, coalesce(data, '{}') || v_facts);
-    if is_updated_next then
-        select u.* into v_user from auth.users u where u.id = v_user_id;
-        v_user.raw_user_meta_data := postern._merge_metadata(v_user.raw_user_meta_data, v_facts);
-        return v_user;
-    end if;
     update auth.users u
     set raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, v_facts)
     where u.id = v_user_id
@@ -268,8 +262,8 @@ begin
 end
 $$;
 
-comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb, uuid, boolean) is
-'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile. is_updated_next: the caller stores the metadata in the update that it makes anyway.
+comment on function postern._create_unconfirmed(auth.settings, text, text, text, text, jsonb, uuid) is
+'Creates an account that still has to confirm its address or number, or returns the one that another request created meanwhile.
 Called by: functions that register by a code.
 Refuses: errors of users'' triggers reach the caller.';
 

@@ -69,8 +69,7 @@ begin
         elsif v_user.id is null then
             v_is_reserved := not v_confirm and case when v_email is not null
                 then postern._reserve_mail(v_settings) else postern._reserve_text(v_settings, v_phone) end;
-            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data, new_user_id,
-                is_updated_next => v_confirm);
+            v_user := postern._create_unconfirmed(v_settings, v_audience, v_email, v_phone, password_hash, data, new_user_id);
             v_is_new := v_user.encrypted_password = password_hash and v_user.confirmed_at is null;
         end if;
         if not v_is_new then
@@ -93,13 +92,16 @@ begin
                 'user_id', case when v_settings.hook_after_user_created_enabled then v_user.id end);
         end if;
 
-        update auth.users u
-        set raw_user_meta_data = case when v_email is null then v_user.raw_user_meta_data
-                else v_user.raw_user_meta_data || '{"email_verified": true}' end,
-            email_confirmed_at = case when v_email is not null then now() end,
-            phone_confirmed_at = case when v_phone is not null then now() end,
-            last_sign_in_at = now()
-        where u.id = v_user.id;
+        if v_email is not null then
+            update auth.users u
+            set raw_user_meta_data = u.raw_user_meta_data || '{"email_verified": true}',
+                email_confirmed_at = now(), last_sign_in_at = now()
+            where u.id = v_user.id;
+        else
+            update auth.users u
+            set phone_confirmed_at = now(), last_sign_in_at = now()
+            where u.id = v_user.id;
+        end if;
         perform postern._audit_user('user_signedup', 'team', v_user.id, case when v_email is not null
             then json_build_object('provider', v_provider)
             else json_build_object('provider', v_provider, 'channel', coalesce(nullif(channel, ''), 'sms')) end);

@@ -197,6 +197,7 @@ func TestTriggersSeeTheRowsAsTheReferenceWritesThem(t *testing.T) {
 	s.post("/signup", `{"email": "ada@example.com", "password": "correct horse"}`, "").want(200)
 	want := []string{
 		"insert authenticated ada@example.com confirmed=false signed_in=false anonymous=false path=auth, pg_temp",
+		"update authenticated ada@example.com confirmed=false signed_in=false anonymous=false path=auth, pg_temp",
 		"update authenticated ada@example.com confirmed=true signed_in=true anonymous=false path=auth, pg_temp",
 	}
 	got := s.column(`select what from public.seen order by n`)

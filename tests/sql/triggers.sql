@@ -1,6 +1,6 @@
 -- What users' triggers on the tables of auth see (contract schema.md 8), and what becomes of their errors (DESIGN 6).
 begin;
-select plan(80);
+select plan(82);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = ''authenticated'', mailer_autoconfirm = true, '
     || 'external_anonymous_users_enabled = true') \g /dev/null
@@ -44,8 +44,8 @@ select is(pg_temp.value('select string_agg(distinct path, ''; '')
         from public.events'), 'auth, pg_temp', 'triggers run with search_path auth');
 select is(pg_temp.value('select count(*) from public.events
         where uid is not null')::int, 0, 'and without a signed-in user: auth.uid() is null');
-select is(pg_temp.events(), 'users I, identities I, users U, sessions I, refresh_tokens I, mfa_amr_claims I',
-    'sign-up, confirmed at once: the account, its identity, one update, the session');
+select is(pg_temp.events(), 'users I, identities I, users U, users U, sessions I, refresh_tokens I, mfa_amr_claims I',
+    'sign-up, confirmed at once: the account, its identity, metadata, confirmation with sign-in, the session');
 select postern.sign_in_with_password(:'ada', 'email', true, pg_temp.digest()) \g /dev/null
 select is(pg_temp.events(), 'users U, sessions I, refresh_tokens I, mfa_amr_claims I', 'password sign-in');
 select postern.refresh_session(:'session', 0) \g /dev/null
@@ -100,6 +100,12 @@ select is(pg_temp.value(format('select raw_user_meta_data ->> ''email_verified''
     'so that given metadata has the last word');
 select is(pg_temp.columns(postern.admin_create_user(pg_temp.boss(), email => 'plan@example.com', app_metadata => '{"plan": "gold"}')),
     'raw_app_meta_data', 'an account with a plan');
+select is(pg_temp.columns(postern.sign_up(email => 'once@example.com', password_hash => pg_temp.hash())),
+    'raw_user_meta_data, raw_user_meta_data', 'an account that is confirmed at once');
+select pg_temp.set('external_phone_enabled = true, sms_autoconfirm = true') \g /dev/null
+select is(pg_temp.columns(postern.sign_up(phone => '491700000001', password_hash => pg_temp.hash())),
+    'raw_user_meta_data', 'one by number, which metadata do not tell of');
+select pg_temp.set('external_phone_enabled = default, sms_autoconfirm = default') \g /dev/null
 select pg_temp.run(format('update auth.users set email_change = ''moved@example.com'' where id = %L', :'ada')) \g /dev/null
 select pg_temp.run(format('select postern._apply_email_change(u, null, null) from auth.users u where u.id = %L', :'ada')) \g /dev/null
 select is(pg_temp.columns('{}'), 'email', 'a change of address that its owner confirms');
