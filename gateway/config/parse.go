@@ -96,13 +96,19 @@ func parseNumber(text string) (any, error) {
 	return value, nil
 }
 
-// parseLimit parses the number of a per-client limiter.
+// maxNumber is the largest number with a fraction that auth.settings takes.
+const maxNumber = 1e9
+
+// parseLimit parses the number of a per-client limiter. More than the column can hold is as much as it can: it limits nobody.
 func parseLimit(text string) (any, error) {
 	value, err := parseNumber(text)
-	if err == nil && value.(float64) < 0 {
+	if err != nil {
+		return nil, err
+	}
+	if value.(float64) < 0 {
 		return nil, fmt.Errorf("%s is below 0", shown(text))
 	}
-	return value, err
+	return min(value.(float64), maxNumber), nil
 }
 
 func parseDuration(text string) (any, error) {

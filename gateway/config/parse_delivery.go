@@ -112,13 +112,13 @@ func atLeast(floor time.Duration) func(string) (any, error) {
 	}
 }
 
-// parseChallengeExpiry is atLeast for a number of seconds.
+// parseChallengeExpiry is atLeast for a number of seconds, and as long as the column can hold.
 func parseChallengeExpiry(text string) (any, error) {
 	value, err := parseNumber(text)
 	if err != nil {
 		return nil, err
 	}
-	return max(300, value.(float64)), nil
+	return min(max(300, value.(float64)), maxNumber), nil
 }
 
 // durationOr and sizeOr read what cannot be a limit as the default.
