@@ -100,6 +100,10 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 		if s.sms, err = sms.New(settings); err != nil {
 			return nil, err
 		}
+		// No reason not to start: others sign in without SMS, and a hook may send them.
+		if err := s.sms.Unusable(); err != nil {
+			options.Log.Warn(err.Error())
+		}
 		settings.Template, settings.TemplateName = cfg.MFAPhoneTemplate, "GOTRUE_MFA_PHONE_TEMPLATE"
 		if s.factorSMS, err = sms.New(settings); err != nil {
 			return nil, err

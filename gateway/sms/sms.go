@@ -100,6 +100,9 @@ func New(s Settings) (*Sender, error) {
 	return sender, nil
 }
 
+// Unusable says why nothing can be sent, and is nil where a provider is ready.
+func (s *Sender) Unusable() error { return s.unusable }
+
 func masker(values map[string]config.Secret) func(string) string {
 	var pairs []string
 	for name, value := range values {

@@ -112,3 +112,18 @@ func TestRequestLines(t *testing.T) {
 		(&answer{t: t, Raw: raw}).holds(want[i], false)
 	}
 }
+
+// Requests say it too, but the operator is to know before the first of them.
+func TestAProviderThatCannotSendIsNamedAtStart(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"GOTRUE_SMS_PROVIDER=pigeon": "GOTRUE_SMS_PROVIDER is none of",
+		"GOTRUE_SMS_PROVIDER=vonage": "GOTRUE_SMS_VONAGE_API_KEY is not set",
+		"GOTRUE_SMS_PROVIDER=":       "",
+	} {
+		log := start(t, line).Log.String()
+		if warned := strings.Contains(log, "SMS provider"); warned != (want != "") || !strings.Contains(log, want) {
+			t.Errorf("%s: %s", line, log)
+		}
+	}
+}
