@@ -6,6 +6,9 @@ declare
     v_claims json := postern._impersonation_claims(who);
 begin
     perform set_config('request.jwt.claims', v_claims::text, true);
+    -- Settings of older PostgREST, which auth.uid() and its siblings ask first: somebody may have tried them in this session.
+    perform set_config(name, '', true)
+    from unnest(array['request.jwt.claim', 'request.jwt.claim.sub', 'request.jwt.claim.role', 'request.jwt.claim.email']) name;
     -- A role's name is an identifier: it cannot be an argument.
     execute format('set local role %I', v_claims ->> 'role');
     return v_claims;
@@ -37,6 +40,8 @@ language plpgsql
 as $$
 begin
     perform set_config('request.jwt.claims', '{"role": "anon"}', true);
+    perform set_config(name, '', true) -- as in postern.impersonate
+    from unnest(array['request.jwt.claim', 'request.jwt.claim.sub', 'request.jwt.claim.role', 'request.jwt.claim.email']) name;
     set local role anon;
     return json '{"role": "anon"}';
 end

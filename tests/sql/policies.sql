@@ -1,7 +1,7 @@
 -- The examples of the README: tables of a user's own, their policies, and the trigger that fills them; tried by hand with
 -- postern.impersonate and postern.anonymous.
 begin;
-select plan(47);
+select plan(51);
 \ir support.psql
 
 -- An application's schema, as its developer would write it.
@@ -128,6 +128,23 @@ select is(auth.uid(), null, 'without a user');
 select is_empty('select * from public.profiles', 'who sees no profile');
 select is_empty('select * from public.news', 'and no news for members');
 select throws_ok('select * from public.notes', '42501', null, 'and may not ask for notes');
+reset role;
+
+-- What somebody tried by hand before, in the settings of older PostgREST, does not shine through.
+set "request.jwt.claim" = '{"sub": "00000000-0000-0000-0000-00000000abcd"}';
+set "request.jwt.claim.sub" = '00000000-0000-0000-0000-00000000abcd';
+set "request.jwt.claim.role" = 'service_role';
+set "request.jwt.claim.email" = 'who@example.com';
+select postern.impersonate('ada@example.com') \g /dev/null
+select is(format('%s %s %s', auth.uid(), auth.role(), auth.email()), :'ada' || ' authenticated ada@example.com',
+    'impersonate replaces claims of before');
+select is(auth.jwt() ->> 'sub', :'ada', 'all of them');
+reset role;
+set "request.jwt.claim.sub" = '00000000-0000-0000-0000-00000000abcd';
+set "request.jwt.claim.role" = 'service_role';
+select postern.anonymous() \g /dev/null
+select is(auth.uid(), null, 'so does anonymous');
+select is(auth.role(), 'anon', 'which is nobody');
 reset role;
 
 -- What impersonate refuses.

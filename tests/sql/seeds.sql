@@ -1,6 +1,6 @@
 -- postern.create_user, set_password_hash, delete_user: SQL as an API, for seed scripts and psql.
 begin;
-select plan(48);
+select plan(56);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', external_phone_enabled = true') \g /dev/null
 select quote_ident(pg_get_userbyid(nspowner)) as owner from pg_namespace where nspname = 'postern' \gset
@@ -57,13 +57,23 @@ select throws_ok($$ select postern.create_user(phone => '+49151') $$, '23505', n
 select is(pg_temp.value('select raw_user_meta_data from auth.users u
         where id = ' || quote_literal(postern.create_user(email => 'n@x', user_metadata => null)))::jsonb,
     '{"email_verified": true}', 'metadata of null is {}');
+select throws_ok(format($$ select postern.create_user(email => 'plain@x', password_hash => %L) $$, bad), 'P0001',
+    'not a bcrypt (cost 4 to 18), argon2i, argon2id or fbscrypt hash', 'a password is not stored as its hash: ' || bad)
+  from unnest(array['secret', 'JfBgVzQdVOGUg', '$2a$19$' || repeat('a', 53)]) bad;
+select throws_ok(format($$ select postern.create_user(email => 'list@x', %s => '[1]') $$, argument), 'P0001',
+    'user_metadata and app_metadata are JSON objects', argument || ' that is no object')
+  from unnest(array['user_metadata', 'app_metadata']) argument;
+select postern.create_user(email => 'null@x', password_hash => '', role => null, audience => null, app_metadata => null,
+    confirmed => null, id => null) as nulls \gset
+select is(pg_temp.value(format('select concat_ws('' '', role, aud, confirmed_at is not null) from auth.users where id = %L', :'nulls')),
+    'authenticated authenticated t', 'null is the default of every argument');
 
 select throws_ok(format($$ select postern.set_password_hash(%L, %L) $$, :'ada', bad), 'P0001',
-    'not a bcrypt, argon2i, argon2id or fbscrypt hash',
+    'not a bcrypt (cost 4 to 18), argon2i, argon2id or fbscrypt hash',
     'not a hash: ' || coalesce(to_json(bad)::text, 'null'))
   from unnest(array[null, '', 'secret', '$2a$10$short', '$2a$10$' || repeat('!', 53), '$1$abc$def', '$6$x$y',
       pg_temp.hash() || 'x', E'\n' || pg_temp.hash(), '$argon2d$v=19$m=1,t=1,p=1$a$b', '$argon2id$v=16$a$b$c',
-      'JfBgVzQdVOGUg']) bad;
+      'JfBgVzQdVOGUg', '$2a$03$' || repeat('a', 53), '$2a$19$' || repeat('a', 53)]) bad;
 select throws_ok($$ select postern.set_password_hash(gen_random_uuid(), pg_temp.hash()) $$, 'P0001', null,
     'no such account');
 select lives_ok(format($$ select postern.set_password_hash(%L, %L) $$, :'bob', good),
