@@ -16,7 +16,7 @@ func healthCommand(environ []string) *cli.Command {
 	return &cli.Command{
 		Name:  "health",
 		Usage: "ask a running gateway for its health; the exit status says it",
-		Description: "Asks the gateway on this machine (PORT or GOTRUE_API_PORT, default 8081) or at --url. Exit status 0 means\n" +
+		Description: "Asks the gateway on this machine (GOTRUE_API_HOST; PORT or GOTRUE_API_PORT, default 8081) or at --url. Exit status 0 means\n" +
 			"healthy. For container health checks.",
 		UsageText: "postern health\npostern health --ready\npostern health --url http://127.0.0.1:9999",
 		Flags: []cli.Flag{
@@ -27,7 +27,8 @@ func healthCommand(environ []string) *cli.Command {
 		Action: func(c *cli.Context) error {
 			base := strings.TrimRight(c.String("url"), "/")
 			if base == "" {
-				base = "http://" + net.JoinHostPort("127.0.0.1", portOf(environ))
+				host, _ := lookup(environ, "GOTRUE_API_HOST")
+				base = "http://" + reachable(net.JoinHostPort(host, portOf(environ)))
 			}
 			path := "/health"
 			if c.Bool("ready") {

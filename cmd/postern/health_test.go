@@ -30,6 +30,15 @@ func TestHealthCommandAsksAGateway(t *testing.T) {
 	// The prefixed name wins, as it does for the gateway.
 	postern(t, []string{"GOTRUE_API_PORT=" + u.Port(), "PORT=1"}, "health").succeeded(t)
 	postern(t, []string{"PORT=1", "GOTRUE_API_PORT=" + u.Port()}, "health").succeeded(t)
+	// All addresses is no address to ask; one that is configured is the only one that answers.
+	for _, host := range []string{"", "0.0.0.0", "::"} {
+		postern(t, []string{"GOTRUE_API_HOST=" + host, "PORT=" + u.Port()}, "health").succeeded(t)
+	}
+	elsewhere, err := url.Parse(serveInBackground(t, gatewayEnvironment(pgtest.New(t).GatewayDSN, "GOTRUE_API_HOST=127.0.0.2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	postern(t, []string{"GOTRUE_API_HOST=127.0.0.2", "PORT=" + elsewhere.Port()}, "health").succeeded(t)
 }
 
 func TestHealthCommandFails(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -58,8 +59,8 @@ Examples:
 			if state != "" && !slices.Contains(outboxStates(), state) {
 				return fmt.Errorf("--state: %q is none of %s", state, strings.Join(outboxStates(), ", "))
 			}
-			if c.Int("limit") < 1 {
-				return fmt.Errorf("--limit: %d is less than 1", c.Int("limit"))
+			if limit := c.Int("limit"); limit < 1 || limit > math.MaxInt32 {
+				return fmt.Errorf("--limit: %d is not between 1 and %d", limit, math.MaxInt32)
 			}
 			var raw json.RawMessage
 			err := askOwner(c.Context, environ, &raw, `select postern.list_outbox(state => nullif($1, ''), row_limit => $2)`, state, c.Int("limit"))

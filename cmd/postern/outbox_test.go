@@ -141,6 +141,7 @@ func TestOutboxMistakes(t *testing.T) {
 		{env, []string{"list", "x"}, `"x"`},
 		{env, []string{"list", "--state", "lost"}, `"lost"`},
 		{env, []string{"list", "--limit", "0"}, "--limit"},
+		{env, []string{"list", "--limit", "2147483648"}, "--limit"},
 		{env, []string{"retry"}, "--all"},
 		{env, []string{"retry", deadMail, "--all"}, "--all"},
 		{env, []string{"retry", deadMail, sentMail}, sentMail},
