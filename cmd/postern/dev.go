@@ -33,7 +33,7 @@ func devCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "dev",
 		Usage: "start Postern for development, with a private PostgreSQL",
-		Description: `Starts a PostgreSQL of its own (or uses DATABASE_URL when it is set), migrates it, starts the gateway as
+		Description: `Starts a PostgreSQL of its own (or uses DATABASE_URL when it names another), migrates it, starts the gateway as
 postern_gateway, and prints where everything is. Ctrl-C stops what it started. The data and the generated
 secrets are kept in .postern; remove that folder to begin anew.
 
@@ -148,7 +148,7 @@ func (d *devServer) serve(ctx context.Context, environ []string, ownerURL string
 
 // database returns the URL to migrate with: the user's, or that of a private server, which it starts.
 func (d *devServer) database(ctx context.Context) (string, error) {
-	if dsn := databaseURL(d.environ); dsn != "" {
+	if dsn := databaseURL(d.environ); dsn != "" && !d.isPrivate(dsn) {
 		return dsn, nil
 	}
 	folder := filepath.Join(d.dir, "postgres")
@@ -169,6 +169,12 @@ func (d *devServer) database(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return d.createDatabase(ctx)
+}
+
+// isPrivate recognises the private server's own URL: dev.env was sourced in this terminal, and the server has yet to start.
+func (d *devServer) isPrivate(dsn string) bool {
+	parsed, err := pgx.ParseConfig(dsn)
+	return err == nil && parsed.Password == d.state.DatabasePassword
 }
 
 func (d *devServer) start(ctx context.Context, folder string) (*localpg.Cluster, error) {

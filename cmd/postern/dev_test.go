@@ -180,7 +180,8 @@ func TestDevComesUpAndKeepsItsData(t *testing.T) {
 		t.Error("PostgreSQL is still running")
 	}
 
-	second, stop := startDev(t, dir)
+	// In the terminal in which dev.env was sourced.
+	second, stop := startDev(t, dir, "DATABASE_URL="+first["DATABASE_URL"])
 	for _, name := range []string{"ANON_KEY", "SERVICE_ROLE_KEY"} {
 		if first[name] == "" || first[name] != second[name] {
 			t.Errorf("%s changed with the second run", name)
@@ -268,7 +269,7 @@ func TestDevSendsWhereItIsTold(t *testing.T) {
 }
 
 // startDev runs `postern dev` on a folder until stop is called, and returns what dev.env says.
-func startDev(t *testing.T, dir string) (values map[string]string, stop func()) {
+func startDev(t *testing.T, dir string, more ...string) (values map[string]string, stop func()) {
 	t.Helper()
 	envFile := filepath.Join(dir, "dev.env")
 	if err := os.Remove(envFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -278,7 +279,8 @@ func startDev(t *testing.T, dir string) (values map[string]string, stop func()) 
 	var out bytes.Buffer
 	ended := make(chan error, 1)
 	go func() {
-		d := &devServer{dir: dir, environ: []string{"PATH=" + os.Getenv("PATH"), "GOTRUE_EXTERNAL_PHONE_ENABLED=true"}, stdout: &out}
+		environ := append([]string{"PATH=" + os.Getenv("PATH"), "GOTRUE_EXTERNAL_PHONE_ENABLED=true"}, more...)
+		d := &devServer{dir: dir, environ: environ, stdout: &out}
 		ended <- d.run(ctx)
 	}()
 	stop = func() {
