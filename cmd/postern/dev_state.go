@@ -45,7 +45,11 @@ func loadState(dir string) (*devState, error) {
 		if body, err = json.MarshalIndent(state, "", "  "); err != nil { //nolint:gosec // writing them down is the point
 			return nil, err
 		}
-		return state, writePrivate(path, append(body, '\n'))
+		// Of two first runs at once the later one takes the earlier one's: those are the passwords of the database.
+		if err := createPrivate(path, append(body, '\n')); err == nil || !errors.Is(err, fs.ErrExist) {
+			return state, err
+		}
+		body, err = os.ReadFile(path)
 	}
 	if err != nil {
 		return nil, err
@@ -66,6 +70,20 @@ func writePrivate(path string, body []byte) error {
 		return err
 	}
 	return os.Rename(path+".new", path)
+}
+
+// createPrivate writes a file as a whole, unless there is one: then the error is fs.ErrExist.
+func createPrivate(path string, body []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)) // of mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // its other name stays
+	_, err = f.Write(body)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), path)
 }
 
 // lookup returns a variable's value; of a name that stands there twice the last one counts.

@@ -50,6 +50,32 @@ func TestDevStateIsGeneratedOnceAndKept(t *testing.T) {
 	}
 }
 
+func TestDevStateOfTwoFirstRunsAtOnceIsOne(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	states, begin := make(chan *devState, 16), make(chan struct{})
+	for range cap(states) {
+		go func() {
+			<-begin
+			state, err := loadState(dir)
+			if err != nil {
+				t.Error(err)
+			}
+			states <- state
+		}()
+	}
+	close(begin)
+	first := <-states
+	for range cap(states) - 1 {
+		if other := <-states; *other != *first {
+			t.Fatal("two runs have secrets of their own")
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%d files, %v", len(entries), err)
+	}
+}
+
 func TestDevEnvironmentLetsTheUserWin(t *testing.T) {
 	t.Parallel()
 	state := &devState{JWTSecret: "generated"}

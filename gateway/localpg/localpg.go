@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/postern-auth/postern/gateway/config"
@@ -54,7 +55,8 @@ type Cluster struct {
 	port     int
 	password config.Secret
 	cmd      *exec.Cmd
-	exited   chan struct{} // closed when the server is gone
+	exited   chan struct{} // closed when the process has ended
+	gone     chan struct{} // closed when its folder is free as well
 	stop     sync.Once
 }
 
@@ -75,6 +77,29 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err := makeDir(dir, owner); err != nil {
 		return nil, err
 	}
+	release, err := lock(filepath.Join(dir, "lock"))
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		p, _ := readPIDFile(filepath.Join(dir, "data")) //nolint:errcheck // there is none before the server starts
+		return nil, &RunningError{Dir: dir, PID: p.pid, Port: p.port}
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := startIn(ctx, dir, o, owner)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	go func() {
+		<-c.exited
+		release()
+		close(c.gone)
+	}()
+	return c, nil
+}
+
+// startIn is Start in a folder that is ours.
+func startIn(ctx context.Context, dir string, o Options, owner *account) (*Cluster, error) {
 	data := filepath.Join(dir, "data")
 	bin, err := programs(o.BinDir, data)
 	if err != nil {
@@ -87,7 +112,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
-		c := &Cluster{dir: dir, binDir: bin, port: o.Port, password: o.Password, exited: make(chan struct{})}
+		c := &Cluster{dir: dir, binDir: bin, port: o.Port, password: o.Password, exited: make(chan struct{}), gone: make(chan struct{})}
 		if c.port == 0 {
 			c.port = freePort(dir, attempt == 1)
 		}
@@ -110,6 +135,13 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 
 // Stop shuts the server down, cutting off its clients, and returns when it is gone. Calling it again does nothing.
 func (c *Cluster) Stop() error {
+	err := c.end()
+	<-c.gone
+	return err
+}
+
+// end is Stop without the folder.
+func (c *Cluster) end() error {
 	var err error
 	c.stop.Do(func() {
 		// os.Interrupt is PostgreSQL's "fast shutdown". An error means that it is gone already.
@@ -126,7 +158,7 @@ func (c *Cluster) Stop() error {
 }
 
 // Exited is closed when the server is gone, for whatever reason.
-func (c *Cluster) Exited() <-chan struct{} { return c.exited }
+func (c *Cluster) Exited() <-chan struct{} { return c.gone }
 
 // PID is the server's process id.
 func (c *Cluster) PID() int { return c.cmd.Process.Pid }
@@ -200,7 +232,7 @@ func (c *Cluster) await(ctx context.Context, data string, logOffset int64) error
 		default:
 		}
 		if err := pause(ctx); err != nil {
-			stopErr := c.Stop()
+			stopErr := c.end()
 			return errors.Join(fmt.Errorf("PostgreSQL was not ready in time: %w", err), stopErr)
 		}
 	}

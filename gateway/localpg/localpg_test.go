@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,6 +63,21 @@ func TestDataSurviveARestart(t *testing.T) {
 	}
 }
 
+func TestAServerThatEndedByItselfIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	options := localpg.Options{Dir: folder(t)}
+	first := start(t, options)
+	process, err := os.FindProcess(first.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	<-first.Exited()
+	start(t, options)
+}
+
 func TestPasswordIsAskedFor(t *testing.T) {
 	t.Parallel()
 	c := start(t, localpg.Options{Dir: folder(t), Password: "s3cret/with?signs"})
@@ -93,6 +109,31 @@ func TestASecondServerOnTheSameDataIsAnError(t *testing.T) {
 	}
 	if running.PID != c.PID() || running.Port != c.Port() {
 		t.Errorf("%v does not name process %d, port %d", running, c.PID(), c.Port())
+	}
+}
+
+// Of two first starts one makes the data, and the other says so.
+func TestTwoFirstStartsAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	ends := make(chan error, 2)
+	for range 2 {
+		go func() {
+			c, err := localpg.Start(t.Context(), localpg.Options{Dir: dir})
+			if err == nil {
+				t.Cleanup(func() { stop(t, c) })
+			}
+			ends <- err
+		}()
+	}
+	first, second := <-ends, <-ends
+	if first == nil {
+		first = second
+	} else if second != nil {
+		t.Fatalf("neither started: %v; %v", first, second)
+	}
+	if _, ok := errors.AsType[*localpg.RunningError](first); !ok {
+		t.Errorf("got %v, want a RunningError", first)
 	}
 }
 

@@ -15,12 +15,15 @@ import (
 // RunningError says that another process already runs a server on the same data.
 type RunningError struct {
 	Dir  string // the cluster's folder
-	PID  int
+	PID  int    // 0 while the server has yet to start
 	Port int
 }
 
 // Error names the process and its port.
 func (e *RunningError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("a PostgreSQL server is being started on %s", e.Dir)
+	}
 	return fmt.Sprintf("a PostgreSQL server is already running on %s (process %d, port %d)", e.Dir, e.PID, e.Port)
 }
 

@@ -17,6 +17,25 @@ func isolate(cmd *exec.Cmd, as *account) {
 	}
 }
 
+// lock takes the cluster's folder for this process, until release is called or the process ends; the error is EWOULDBLOCK while
+// another one has it.
+func lock(path string) (release func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	fd := int(file.Fd()) //nolint:gosec // a file descriptor
+	if err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return func() {
+		// Closing alone would leave it with a child that was forked at this moment, until it has become another program.
+		_ = syscall.Flock(fd, syscall.LOCK_UN)
+		_ = file.Close()
+	}, nil
+}
+
 // mayEnter reads the permission bits the way the kernel does: the first class that fits decides.
 func (a *account) mayEnter(info os.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
