@@ -1,6 +1,6 @@
 -- auth.hook_runs and postern.explain_error: what became of hooks, and why requests failed (issue 3, 4; DESIGN 6, 10).
 begin;
-select plan(62);
+select plan(63);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', mailer_autoconfirm = true, external_anonymous_users_enabled = true') \g /dev/null
 select pg_temp.account('ada@example.com') as ada \gset
@@ -68,6 +68,7 @@ select is(pg_temp.explained('r1', 'table_name, detail, hint, advice'),
     'auth.users | the detail | the hint | app.fired() raised this on purpose: its message says why.', 'so is the table');
 select matches(pg_temp.explained('r1', 'context'), 'app\.fired\(\) line 1 at RAISE\n.*insert into auth\.users.*postern\.sign_up',
     'and the way there');
+select is(pg_temp.explained('r1', 'ms is null'), 't', 'how long that took is not known');
 select is(pg_temp.value('select count(*) from auth.users')::int, 1, 'no account remains');
 
 select pg_temp.trigger('after insert on auth.users', 'perform 1 / (new.raw_user_meta_data ->> ''seats'')::int; return new;') \g /dev/null

@@ -15,7 +15,8 @@ begin
         coalesce(v_found.function_name, run ->> 'target'),
         v_found.table_name,
         run ->> 'outcome',
-        least((run ->> 'ms')::numeric, 999999999),
+        -- least() alone would take the number where ms is null.
+        case when run ->> 'ms' is not null then least((run ->> 'ms')::numeric, 999999999) end,
         nullif(run ->> 'sqlstate', ''),
         left(run ->> 'message', 4000),
         -- Of these the detail is the refused row as it stands, with hashes of passwords in it.
