@@ -201,8 +201,8 @@ func (s *Server) adminDeleteUser(q *request) (*response, error) {
 	}
 	raw, err := q.body()
 	if err == nil && len(raw) > 0 {
-		if malformed := json.Unmarshal(raw, &in); malformed != nil {
-			err = badJSON(malformed.Error())
+		if wrong := json.Unmarshal(raw, &in); wrong != nil {
+			err = badJSON(malformed(wrong))
 		}
 	}
 	if err != nil {

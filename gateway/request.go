@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -65,9 +67,17 @@ func (q *request) decode(into any) error {
 		return err
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return badJSON(err.Error())
+		return badJSON(malformed(err))
 	}
 	return nil
+}
+
+// malformed is what a client is told of its body: where it is wrong, without the types that it was to be read into.
+func malformed(err error) string {
+	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Sprintf("json: cannot unmarshal %s into %s", mismatch.Value, cmp.Or(mismatch.Field, "an object"))
+	}
+	return err.Error()
 }
 
 func (q *request) body() ([]byte, error) {

@@ -36,6 +36,15 @@ func TestBodiesThatAreNoJSONObject(t *testing.T) {
 			}
 		}
 	}
+	// Said in the body's own words.
+	for body, want := range map[string]string{
+		`[]`: "json: cannot unmarshal array into an object", `{"email": 7}`: "json: cannot unmarshal number into email",
+		`{"data": {}, "email": {"a": 1}}`: "json: cannot unmarshal object into email",
+	} {
+		for _, path := range []string{"/signup", "/otp", "/recover", "/resend", "/verify", "/invite", "/admin/users", "/admin/generate_link"} {
+			s.post(path, body, admin).refusedWith(http.StatusBadRequest, "bad_json", prefix+want)
+		}
+	}
 	s.post("/token?grant_type=refresh_token", `{"refresh_token": 7}`, "").refused(http.StatusBadRequest, "bad_json")
 	s.post("/signup", `{"data": []}`, "").refused(http.StatusBadRequest, "bad_json")
 	s.post("/signup", `{"data": "x"}`, "").refused(http.StatusBadRequest, "bad_json")
