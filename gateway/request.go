@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,8 +102,10 @@ func (q *request) read() ([]byte, error) {
 	raw, err := io.ReadAll(http.MaxBytesReader(nil, q.r.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, refuse(http.StatusRequestEntityTooLarge, "request_entity_too_large", "Request body too large (max 1048576 bytes)")
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, err // the rest did not come in time, which says nothing of what came
 	} else if err != nil {
-		return nil, badJSON(err.Error())
+		return nil, badJSON("unexpected end of the body")
 	}
 	if strings.Contains(string(raw), `\u0000`) && holdsNUL(raw) {
 		return nil, badJSON(`PostgreSQL cannot store the character \u0000`)

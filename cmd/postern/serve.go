@@ -85,13 +85,18 @@ func serveGateway(ctx context.Context, environ []string, logs io.Writer, with se
 	}()
 
 	// Header and body of a slow client may not hold a connection for ever; an answer takes at most its deadline.
+	const headerTime = 2 * time.Second
 	longest := cfg.MaxRequestDuration + drainTime
+	reading := longest
+	if cfg.MaxRequestDuration > 0 {
+		reading = cfg.MaxRequestDuration + headerTime
+	}
 	var handler http.Handler = server
 	if with.front != nil {
 		handler = with.front(handler)
 	}
 	web := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: longest, WriteTimeout: 2 * longest,
+		Handler: handler, ReadHeaderTimeout: headerTime, ReadTimeout: reading, WriteTimeout: 2 * longest,
 		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1)

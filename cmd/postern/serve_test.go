@@ -361,3 +361,29 @@ func TestServeHasNoPageWithMails(t *testing.T) {
 		}
 	}
 }
+
+// A client that does not send its body in time is told so, as of any request that takes too long, and nothing of the socket.
+func TestBodiesThatDoNotComeInTime(t *testing.T) {
+	t.Parallel()
+	address := serveInBackground(t, gatewayEnvironment(pgtest.New(t).GatewayDSN, "GOTRUE_API_MAX_REQUEST_DURATION=100ms"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // nothing pending
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "POST /signup HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // read only
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(body), `"request_timeout"`) {
+		t.Errorf("%s: %s (%v)", response.Status, body, err)
+	}
+}
