@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -69,7 +70,11 @@ func serveGateway(ctx context.Context, environ []string, logs io.Writer, with se
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
 	if err != nil {
-		return fmt.Errorf("PORT: %w", err)
+		wrong := "GOTRUE_API_HOST"
+		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
+			wrong = "PORT"
+		}
+		return fmt.Errorf("%s: %w", wrong, err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	sent := make(chan struct{})

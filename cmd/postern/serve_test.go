@@ -57,6 +57,8 @@ func TestMistakesInTheEnvironmentAreOneLineEach(t *testing.T) {
 		"no signing key":        {`GOTRUE_JWT_KEYS=[{"kty":"oct","alg":"HS256","k":"aHVudGVyMg","key_ops":["verify"]}]`, []string{"GOTRUE_JWT_KEYS", "no signing key found"}},
 		"no site":               {"-GOTRUE_SITE_URL", []string{"GOTRUE_SITE_URL"}},
 		"no address":            {"-API_EXTERNAL_URL", []string{"API_EXTERNAL_URL"}},
+		"address elsewhere":     {"GOTRUE_API_HOST=192.0.2.1", []string{"GOTRUE_API_HOST"}},
+		"host that is none":     {"GOTRUE_API_HOST=no such host", []string{"GOTRUE_API_HOST"}},
 		"another schema":        {"DB_NAMESPACE=other", []string{"DB_NAMESPACE"}},
 		"port beyond":           {"PORT=65536", []string{"PORT"}},
 		"number that is none":   {"GOTRUE_PASSWORD_MIN_LENGTH=six", []string{"GOTRUE_PASSWORD_MIN_LENGTH"}},
@@ -366,7 +368,7 @@ func TestServeHasNoPageWithMails(t *testing.T) {
 func TestBodiesThatDoNotComeInTime(t *testing.T) {
 	t.Parallel()
 	address := serveInBackground(t, gatewayEnvironment(pgtest.New(t).GatewayDSN, "GOTRUE_API_MAX_REQUEST_DURATION=100ms"))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
