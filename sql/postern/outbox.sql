@@ -108,7 +108,7 @@ begin
             'link_type', link_type,
             'email', coalesce(u.email, ''),
             'redirect_to', (envelope).redirect_to,
-            'languages', concat_ws(',', u.raw_user_meta_data ->> 'locale', (envelope).languages),
+            'languages', concat_ws(',', left(u.raw_user_meta_data ->> 'locale', 40), (envelope).languages),
             'link_host', (envelope).link_host,
             'data', case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end)
             || case when v_is_leased then jsonb_build_object('before', postern._pending_codes(u.id)) else '{}' end || more,

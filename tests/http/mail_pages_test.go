@@ -111,6 +111,7 @@ func TestTemplatesInLanguages(t *testing.T) {
 		{"request", "", "fr, pt-BR;q=0.8, de;q=0.5", "Olá"},
 		{"neither", "fr", "sv", ""},
 		{"none", "", "", ""},
+		{"nonsense", strings.Repeat("a,", 2000), "pt-BR", "Olá"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
