@@ -190,6 +190,36 @@ func TestTwoHundredRequestsThroughPgBouncer(t *testing.T) {
 	}
 }
 
+// The workers of the outbox share the pooler's connections with requests.
+func TestMailsThroughPgBouncer(t *testing.T) {
+	t.Parallel()
+	db, r := startPgBouncer(t, pgtest.New(t)), startRelay(t)
+	s := startOn(t, db, mailing(r, "POSTERN_DB_POOL_WAIT=10s")...)
+	const count = 20
+	calls := make([]call, count)
+	for i := range calls {
+		calls[i] = call{Method: http.MethodPost, Path: "/otp", Body: map[string]any{"email": fmt.Sprintf("user%d@example.com", i)}}
+	}
+	for _, a := range s.atOnce(calls...) {
+		a.want(http.StatusOK)
+	}
+	for i := range calls {
+		calls[i] = call{Method: http.MethodGet, Path: s.mail(r, fmt.Sprintf("user%d@example.com", i), 1).Link.RequestURI()}
+	}
+	for _, a := range s.atOnce(calls...) {
+		if _, _, fragment := a.landed(); fragment.Get("access_token") == "" {
+			t.Errorf("no session: %v", fragment)
+		}
+	}
+	s.drained()
+	if got := s.one(`select count(*) || ' ' || max(attempts) from auth.outbox where state = 'sent'`); got != "20 1" {
+		t.Errorf("sent, attempts: %s", got)
+	}
+	if strings.Contains(s.Log.String(), `"level":"ERROR"`) {
+		t.Errorf("errors in the log: %s", s.Log.String())
+	}
+}
+
 func TestHookStatementsThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	db := startPgBouncer(t, pgtest.New(t))
