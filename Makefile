@@ -50,6 +50,7 @@ test: tools test-go test-sql check test-newest test-clients test-browser ## inst
 
 .PHONY: test-go
 test-go: need-test build $(WITHPG) ## Go tests with the race detector, one PostgreSQL for all packages
+	@[ -e ../shared ] || echo "no ../shared: tests of adoption and of the contract's tables are left out"
 	$(CLEAN) $(WITHPG) -- $(GO) test -race $(PLAIN_BCRYPT) -timeout 10m ./...
 	# -count=1: go would not notice a change of the files outside of that module.
 	cd tools/pinned && $(GO) test -count=1 ./...

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -18,7 +17,8 @@ import (
 // restored is a copy of the database that Supabase Auth 2.196 left behind.
 func restored(t testing.TB) *pgtest.DB {
 	t.Helper()
-	dump, err := os.ReadFile(filepath.Join(fixturesDir, "supabase-auth-2.196.sql"))
+	needsShared(t)
+	dump, err := os.ReadFile(fixtureDump)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +43,7 @@ func restore(ctx context.Context, dsn string) error {
 			return fmt.Errorf("role %s: %w", role, err)
 		}
 	}
-	dump := filepath.Join(fixturesDir, "supabase-auth-2.196.sql")
-	out, err := exec.CommandContext(ctx, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-f", dump).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-f", fixtureDump).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("psql: %w: %s", err, out)
 	}

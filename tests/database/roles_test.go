@@ -141,6 +141,7 @@ func works(t *testing.T, cluster *localpg.Cluster, database string) {
 // On a Supabase project nobody is a superuser; the owner of the tables migrates.
 func TestSupabaseAuthAdminAdoptsItsOwnDatabase(t *testing.T) {
 	t.Parallel()
+	needsShared(t)
 	cluster := pgtest.Private(t, nil)
 	super := pgtest.Connect(t, cluster.DSN("postgres", "postgres"))
 	run(t, super, "create database project")
