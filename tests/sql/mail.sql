@@ -1,6 +1,6 @@
 -- Mails with codes and links, and what becomes of both (contract core.md 3, 6.5, 6.7, 7).
 begin;
-select plan(102);
+select plan(103);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = ''authenticated'', rate_limit_email_sent = ''1000'',
     mailer_autoconfirm = false, smtp_max_frequency = ''0'', sms_max_frequency = ''0'', site_url = ''https://app.example.com''') \g /dev/null
@@ -69,6 +69,9 @@ select is(pg_temp.refused(pg_temp.link('recovery', 'r1')), '403 otp_expired: Ema
 select pg_temp.set('smtp_max_frequency = ''1 min''') \g /dev/null
 select matches(pg_temp.refused(postern.request_recovery('ada@example.com', envelope => pg_temp.minted('r3'))),
     '^429 over_email_send_rate_limit: For security purposes, you can only request this after \d+ seconds\.$', 'again too soon');
+select pg_temp.set('smtp_max_frequency = ''100 years''') \g /dev/null
+select is(postern.request_recovery('ada@example.com', envelope => pg_temp.minted('r3')) #>> '{error,retry_after}', '2147483647',
+    'nobody is told to come in a century');
 select pg_temp.set('smtp_max_frequency = ''0'', external_email_enabled = false') \g /dev/null
 select is(pg_temp.refused(postern.request_recovery('ada@example.com')), '400 email_provider_disabled: Email logins are disabled', 'mail is off');
 select is(pg_temp.refused(postern.request_magic_link('ada@example.com')), '422 email_provider_disabled: Email logins are disabled', 'for magic links too');

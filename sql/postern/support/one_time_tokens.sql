@@ -90,7 +90,7 @@ begin
         perform postern._refuse(
             429, code,
             format('For security purposes, you can only request this after %s seconds.', floor(extract(epoch from v_wait))),
-            retry_after => greatest(1, ceil(extract(epoch from v_wait)))::integer);
+            retry_after => least(greatest(1, ceil(extract(epoch from v_wait))), 2147483647)::integer);
     end if;
 end
 $$;
