@@ -50,7 +50,7 @@ func programs(binDir, data string) (string, error) {
 		}
 		if binDir == "" {
 			return "", fmt.Errorf("the data in %s were made by PostgreSQL %d, and its programs are not on this machine: "+
-				"install that version, or remove the folder to begin anew", data, made)
+				"install that version (`make clients` has the one of npm), or remove the folder to begin anew", data, made)
 		}
 	}
 	inst, err := Inspect(binDir)
