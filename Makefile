@@ -133,10 +133,9 @@ docs: need-go ## reference pages written from the code
 	$(GO) run ./tools/settingsdoc
 
 .PHONY: schema
-schema: need-test $(WITHPG) ## tests/schema.sql: the schema as pg_dump sees it, to be compared by git diff
+schema: need-test $(WITHPG) ## .cache/schema.sql: the schema as pg_dump sees it, for comparing two versions
 	@$(WITHPG) -bin $(SYSTEM_PG) -migrate postern -- $(SYSTEM_PG)/pg_dump -d postern --schema-only --no-owner \
 	    | sed -e '/^-- Dumped/d' -e '/^\\\(un\)\{0,1\}restrict /d' > .cache/schema.sql
-	@mv .cache/schema.sql tests/schema.sql
 
 ##### working on the SQL
 
