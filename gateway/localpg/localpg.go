@@ -118,7 +118,10 @@ func startIn(ctx context.Context, dir string, o Options, owner *account) (*Clust
 		}
 		err := c.launch(ctx, o.Settings, owner)
 		if err == nil {
-			return c, c.rememberPort()
+			if err := c.rememberPort(); err != nil {
+				return nil, errors.Join(err, c.end())
+			}
+			return c, nil
 		}
 		// A port that was free a moment ago may be taken now, and backends of a server that was killed take
 		// a moment to notice: both are worth another try, nothing else is.

@@ -201,8 +201,7 @@ begin
     if email_confirm then
         update auth.users u
         set email_confirmed_at = now(), confirmation_token = '', updated_at = now(),
-            raw_user_meta_data = case when jsonb_typeof(u.raw_user_meta_data) = 'object'
-                then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
+            raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, '{"email_verified": true}')
         where u.id = _confirm_account.user_id;
     end if;
     if phone_confirm then

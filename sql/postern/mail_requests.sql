@@ -274,7 +274,7 @@ as $$
 begin
     update auth.users u
     set email_confirmed_at = coalesce(u.email_confirmed_at, now()), confirmation_token = '', is_anonymous = false,
-        raw_user_meta_data = case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end || '{"email_verified": true}',
+        raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, '{"email_verified": true}'),
         updated_at = now()
     where u.id = owner_id;
     delete from auth.one_time_tokens o where o.user_id = owner_id;

@@ -366,7 +366,7 @@ begin
     if known.is_anonymous and settings.mailer_autoconfirm then
         update auth.users u
         set email = new_email, email_confirmed_at = now(), is_anonymous = false, updated_at = now(),
-            raw_user_meta_data = case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
+            raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, '{"email_verified": true}')
         where u.id = known.id;
         perform postern._set_identity(known.id, 'email', jsonb_build_object(
             'email', new_email, 'email_verified', true, 'phone_verified', false));

@@ -307,8 +307,7 @@ begin
     -- Apart, for triggers "after update of raw_user_meta_data": a confirmed address changes no metadata.
     if known.email_confirmed_at is null then
         update auth.users u
-        set raw_user_meta_data = case when jsonb_typeof(u.raw_user_meta_data) = 'object'
-            then u.raw_user_meta_data else '{}' end || '{"email_verified": true}'
+        set raw_user_meta_data = postern._merge_metadata(u.raw_user_meta_data, '{"email_verified": true}')
         where u.id = known.id;
     end if;
     -- phone_verified is a member of new identities only, as in the reference.

@@ -270,7 +270,6 @@ func set(facts []string) map[string]bool {
 	return s
 }
 
-// readCSV reads a file of the contract, without its heading.
 // needsShared skips the test where the folder is not there.
 func needsShared(t testing.TB) {
 	t.Helper()
@@ -279,6 +278,7 @@ func needsShared(t testing.TB) {
 	}
 }
 
+// readCSV reads a file of the contract, without its heading.
 func readCSV(t *testing.T, name string) [][]string {
 	t.Helper()
 	needsShared(t)
