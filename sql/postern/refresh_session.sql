@@ -88,6 +88,10 @@ begin
                 end if;
                 v.counter := v_settled.counter;
                 v.reuse := v_settled.reuse;
+            elsif not v.has_hook then
+                -- Nobody waits for the disk: the client of a commit that a crash loses comes with counter n + 1, and goes on. What a
+                -- user's hook writes in this transaction is not ours to risk.
+                perform set_config('synchronous_commit', 'off', true);
             end if;
         end if;
 
@@ -109,7 +113,7 @@ end
 $$;
 
 comment on function postern.refresh_session(uuid, bigint, postern.caller) is
-'Continues a session: the presented counter is rotated, or answered again when its successor was lost (DESIGN 7). The gateway has verified the token''s MAC.
+'Continues a session: the presented counter is rotated, or answered again when its successor was lost (DESIGN 7). The gateway has verified the token''s MAC. A rotation commits asynchronously, unless a hook in SQL takes part: after a crash that loses it the token it issued (one above the stored counter) goes on. Refusals that write are synchronous.
 Called by: POST /token with grant_type refresh_token; postern.refresh_adopted_session.
 Refuses: refresh_token_not_found, validation_failed - never issued, user_banned, session_expired, invalid_client, refresh_token_already_used (400).';
 
@@ -179,7 +183,7 @@ begin
     if not found then
         refused := postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
         return;
-    elsif presented > v_live.counter then
+    elsif presented - 1 > v_live.counter then
         refused := postern._error(400, 'validation_failed', 'Invalid Refresh Token: Not Issued By This Server');
         return;
     end if;
@@ -190,10 +194,11 @@ begin
     refused := postern._error(400, 'refresh_token_already_used', 'Invalid Refresh Token: Already Used');
     if v_live.revoked then
         return;
-    elsif presented = v_live.counter then
-        -- Issued by a refresh that came between the first look and the lock.
-        update auth.refresh_tokens t set counter = t.counter + 1, updated_at = now() where t.id = v_live.id;
-        counter := v_live.counter + 1;
+    elsif presented >= v_live.counter then
+        -- n: issued by a refresh that came between the first look and the lock. n + 1: issued by one whose commit the server lost, in
+        -- a crash or a failover; the gateway has verified that the token is ours.
+        update auth.refresh_tokens t set counter = presented + 1, updated_at = now() where t.id = v_live.id;
+        counter := presented + 1;
         refused := null;
     elsif presented = v_live.counter - 1 then
         reuse := case when v_is_recent then 'concurrent-refresh,fail-to-save' else 'fail-to-save' end;

@@ -4,7 +4,7 @@ language plpgsql immutable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return 23;
+    return 24;
 end
 $$;
 

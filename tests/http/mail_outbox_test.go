@@ -391,7 +391,7 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 // The outcome of a delivery is recorded when the database is back: a mail that was sent before is not sent again.
 func TestOutcomesAreRecordedWhenTheDatabaseIsBack(t *testing.T) {
 	t.Parallel()
-	own, db := startOwn(t)
+	own, db := startOwn(t, nil)
 	r := startRelay(t)
 	s := startOn(t, db, mailing(r)...)
 	reached, release := make(chan struct{}, 10), make(chan struct{})

@@ -64,7 +64,7 @@ func TestRefreshTokenOfAFutureGenerationIsRefused(t *testing.T) {
 	s := start(t)
 	ada := s.newcomer("ada@example.com")
 	before := s.written()
-	for _, counter := range []uint64{1, 2, 127, 128, 1<<32 + 1, 1<<63 - 1} {
+	for _, counter := range []uint64{2, 3, 127, 128, 1<<32 + 1, 1<<63 - 1} {
 		s.renew(mintRefresh(t, ada.ID, counter)).refusedWith(400, "validation_failed", msgNotIssued)
 	}
 	if s.written() != before {

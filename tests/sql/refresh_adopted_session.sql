@@ -180,7 +180,7 @@ select is(pg_temp.present_v2(:'s', 2, '\x00'), :unknown, 'v2: a wrong MAC');
 select is(pg_temp.present_v2(:'s', 2, ''), :unknown, 'no MAC');
 select is(pg_temp.present_v2(gen_random_uuid(), 2), :unknown, 'an unknown session');
 select is(pg_temp.keys(:'s'), left(translate(encode(sha256('key'), 'base64'), '+/=', '-_'), 4) || ' 2', 'nothing is written for these');
-select is(pg_temp.present_v2(:'s', 3), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server', 'a counter never issued');
+select is(pg_temp.present_v2(:'s', 4), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server', 'a counter never issued');
 select is(pg_temp.present_v2(:'s', 1), '2 fail-to-save', 'd = 1: the current token again');
 select is(pg_temp.present_v2(:'s', 2), '3', 'd = 0: rotates');
 select is(pg_temp.keys(:'s'), '3/' || left(pg_temp.sha(:'s' || '.2'), 6), 'from then on the derived key counts; of the old one the last token is remembered');

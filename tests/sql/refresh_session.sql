@@ -1,6 +1,6 @@
 -- postern.refresh_session: each row of the table in DESIGN 7, and the checks of contract core.md 4.6.
 begin;
-select plan(90);
+select plan(99);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated''') \g /dev/null
 select pg_temp.account('ada@example.com', '{"full_name": "Ada L"}') as ada \gset
@@ -79,11 +79,17 @@ select is(pg_temp.value(format('select concat_ws('' '', ip, user_agent) from aut
 
 -- c > n
 
-select is(pg_temp.got(:'s', 3), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server',
-    'c > n: never issued');
+select is(pg_temp.got(:'s', 4), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server',
+    'c > n + 1: never issued');
 select is(pg_temp.got(:'s', 9223372036854775807),
     '400 validation_failed: Invalid Refresh Token: Not Issued By This Server', 'the largest counter');
 select is(pg_temp.rows(:'s'), '2 00:00:00 refreshed', 'nothing written');
+select is(pg_temp.got(:'s', 3), '4', 'c = n + 1: the commit that issued it was lost, and it rotates');
+select is(pg_temp.got(:'s', 3), '4 fail-to-save', 'its lost response hurts nobody');
+select is(pg_temp.got(:'s', 2), :used, 'the one before it is spent');
+select pg_temp.run(format('update auth.refresh_tokens set revoked = false where session_id = %L',
+    :'s')) \g /dev/null
+select pg_temp.at(:'s', 2, '0') \g /dev/null
 
 -- revoked, whoever did it
 
@@ -91,7 +97,8 @@ select pg_temp.run(format('update auth.refresh_tokens set revoked = true where s
     :'s')) \g /dev/null
 select is(pg_temp.got(:'s', 2), :used, 'a row revoked from psql: already used');
 select is(pg_temp.got(:'s', 1), :used, 'its predecessor too');
-select is(pg_temp.got(:'s', 3), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server',
+select is(pg_temp.got(:'s', 3), :used, 'and one whose commit was lost');
+select is(pg_temp.got(:'s', 4), '400 validation_failed: Invalid Refresh Token: Not Issued By This Server',
     'what was never issued stays so');
 select is(pg_temp.rows(:'s'), '2 revoked 00:00:00 refreshed', 'nothing written');
 select pg_temp.run(format('update auth.refresh_tokens set revoked = null where session_id = %L',
@@ -169,6 +176,24 @@ select pg_temp.set('security_refresh_token_algorithm_version = 2') \g /dev/null
 select is(pg_temp.got(:'s', 3), :used, 'in algorithm 2 too');
 select is(pg_temp.got(:'s', 6), '7', 'where the session lives on');
 select pg_temp.set('security_refresh_token_rotation_enabled = true, security_refresh_token_algorithm_version = 0') \g /dev/null
+
+-- Who waits for the disk: a rotation does not, whose loss hurts nobody
+
+create function pg_temp.commit_of(session uuid, counter bigint) returns text language plpgsql as $$
+begin
+    set local synchronous_commit = on;
+    return pg_temp.got(session, counter) || ', ' || current_setting('synchronous_commit');
+end
+$$;
+select pg_temp.at(:'s', 5, '1 h') \g /dev/null
+select is(pg_temp.commit_of(:'s', 5), '6, off', 'a rotation');
+select is(pg_temp.commit_of(:'s', 7), '8, on', 'one after a lost commit does: that is as far as a client gets ahead');
+select is(pg_temp.commit_of(:'s', 7), '8 fail-to-save, on', 'a repetition');
+select is(pg_temp.commit_of(:'s', 6), :used || ', on', 'a revocation');
+select pg_temp.at(:'s', 5, '1 h') \g /dev/null
+select pg_temp.set('hook_custom_access_token_uri = ''https://hooks.example.com'', hook_custom_access_token_enabled = true') \g /dev/null
+select is(pg_temp.commit_of(:'s', 5), '6, on', 'a rotation with a hook');
+select pg_temp.set('hook_custom_access_token_uri = default, hook_custom_access_token_enabled = false') \g /dev/null
 
 -- Bans and ends, before reuse is looked at: none of them writes
 
