@@ -1,13 +1,14 @@
 {{- /* The payload of contract core.md 14: a is the actor; action, log_type and traits are arguments or columns. */ -}}
 {{- define "audit payload" -}}
-concat(
-            '{"action":"', action,
-            '","actor_id":"', a.actor_id,
-            '","actor_username":', to_json(coalesce(a.username, '')),
+format(
+            '{"action":"%s","actor_id":"%s","actor_username":%s%s%s%s,"log_type":"%s"%s%s}',
+            action,
+            a.actor_id,
+            to_json(coalesce(a.username, '')),
             case when a.via_sso then ',"actor_via_sso":true' else ',"actor_via_sso":false' end,
             case when a.name is not null then ',"actor_name":' end, to_json(a.name),
-            ',"log_type":"', log_type, '"',
-            case when traits is not null then ',"traits":' end, traits, '}')::json
+            log_type,
+            case when traits is not null then ',"traits":' end, traits)::json
 {{- end -}}
 
 {{- /* The columns of a for u, a row of auth.users. */ -}}

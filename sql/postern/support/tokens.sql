@@ -1,19 +1,20 @@
 {{- /* The claims of contract core.md 5.1, as text: u is the user, s the session (nulls without one) and the issuer of the settings,
 assurance as below; v_now and the argument are unix seconds. */ -}}
 {{- define "claims json" -}}
-concat(
-            case when s.jwt_issuer <> '' then '{"iss":' else '{' end,
+format(
+            '{%s%s%s"sub":"%s","aud":%s,"exp":%s,"iat":%s,"email":%s,"phone":%s,"app_metadata":%s,"user_metadata":%s,"role":%s%s%s%s%s%s%s%s%s%s%s',
+            case when s.jwt_issuer <> '' then '"iss":' end,
             to_json(nullif(s.jwt_issuer, '')),
             case when s.jwt_issuer <> '' then ',' end,
-            '"sub":"', u.id,
-            '","aud":', to_json(coalesce(u.aud, '')),
-            ',"exp":', v_now + {{ . }},
-            ',"iat":', v_now,
-            ',"email":', to_json(coalesce(u.email, '')),
-            ',"phone":', to_json(coalesce(u.phone, '')),
-            ',"app_metadata":', case when jsonb_typeof(u.raw_app_meta_data) = 'object' then u.raw_app_meta_data else '{}' end,
-            ',"user_metadata":', case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end,
-            ',"role":', to_json(coalesce(u.role, '')),
+            u.id,
+            to_json(coalesce(u.aud, '')),
+            v_now + {{ . }},
+            v_now,
+            to_json(coalesce(u.email, '')),
+            to_json(coalesce(u.phone, '')),
+            case when jsonb_typeof(u.raw_app_meta_data) = 'object' then u.raw_app_meta_data else '{}' end,
+            case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end,
+            to_json(coalesce(u.role, '')),
             assurance.members,
             case when s.id is not null then ',"session_id":"' end, s.id, case when s.id is not null then '"' end,
             case when s.oauth_client_id is not null then ',"client_id":"' end, s.oauth_client_id,
@@ -30,8 +31,8 @@ lateral (
                     case when bool_or(m.authentication_method in ('totp', 'mfa/phone', 'mfa/webauthn'))
                         then ',"aal":"aal2"' else ',"aal":"aal1"' end,
                     ',"amr":[' || string_agg(
-                        concat('{"method":', to_json(m.authentication_method),
-                            ',"timestamp":', extract(epoch from m.updated_at)::bigint, '}'),
+                        format('{"method":%s,"timestamp":%s}',
+                            to_json(m.authentication_method), extract(epoch from m.updated_at)::bigint),
                         ',' order by m.updated_at desc) || ']')
                 from auth.mfa_amr_claims m
                 where m.session_id = s.id) as members) assurance
@@ -109,17 +110,13 @@ refresh token from (session id and counter), and the user. reuse is why a counte
 says what the gateway asks before it signs, null when nothing: the address of a custom_access_token hook behind HTTP, the method,
 and whether a failure ends the session. */ -}}
 {{- define "token answer" -}}
-concat(
-            '{"v":', v.version,
-            ',"session":{"id":"', v.session_id,
-            '","user_id":"', v.user_id,
-            '","counter":', v.counter,
-            ',"expires_in":', v.expires_in,
-            ',"expires_at":', v_now + v.expires_in,
+format(
+            '{"v":%s,"session":{"id":"%s","user_id":"%s","counter":%s,"expires_in":%s,"expires_at":%s%s%s%s},"claims":%s,"user":%s%s%s}',
+            v.version, v.session_id, v.user_id, v.counter, v.expires_in, v_now + v.expires_in,
             case when v.reuse is not null then ',"reuse":"' end, v.reuse, case when v.reuse is not null then '"' end,
-            '},"claims":', v.claims,
-            ',"user":', v."user",
-            case when v_hook is not null then ',"token_hook":' end, v_hook, '}')::json
+            v.claims,
+            v."user",
+            case when v_hook is not null then ',"token_hook":' end, v_hook)::json
 {{- end -}}
 
 create or replace function postern._tokens(
