@@ -73,7 +73,7 @@ type sessionFacts struct {
 // call runs one statement for a request and returns its answer, or its refusal as the error. The statement goes on when
 // the client hangs up: what it did would otherwise be unknown to everybody.
 func (s *Server) call(q *request, sql string, args ...any) (*answer, error) {
-	return s.callFor(q, s.query, sql, args...)
+	return s.callFor(q, sql, func() ([]byte, error) { return s.query(q.deadline, sql, args...) })
 }
 
 // callWithHook is call for a statement that runs the custom_access_token hook when that is a database function: its own
@@ -84,9 +84,9 @@ func (s *Server) callWithHook(q *request, sql string, args ...any) (*answer, err
 
 func (s *Server) callLimitedIf(runsHook bool, q *request, sql string, args ...any) (*answer, error) {
 	if runsHook {
-		return s.callFor(q, s.queryLimited, sql, args...)
+		return s.callFor(q, sql, func() ([]byte, error) { return s.queryLimited(q.deadline, sql, args...) })
 	}
-	return s.callFor(q, s.query, sql, args...)
+	return s.call(q, sql, args...)
 }
 
 // undo runs the statement that takes back what a request wrote before it failed, and returns the failure. It has time of its own: what
@@ -99,12 +99,11 @@ func (s *Server) undo(q *request, failure error, sql string, args ...any) error 
 	return failure
 }
 
-type queryFunc func(deadline time.Time, sql string, args ...any) ([]byte, error)
-
-func (s *Server) callFor(q *request, query queryFunc, sql string, args ...any) (*answer, error) {
+// callFor is call with another way to run the statement.
+func (s *Server) callFor(q *request, sql string, query func() ([]byte, error)) (*answer, error) {
 	q.statements++
 	began := time.Now()
-	raw, err := query(q.deadline, sql, args...)
+	raw, err := query()
 	if err != nil {
 		s.noteFailure(q, sql, time.Since(began), err)
 		return nil, err

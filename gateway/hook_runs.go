@@ -73,8 +73,8 @@ func (s *Server) noteFailure(q *request, sql string, took time.Duration, err err
 
 // functionIn is the function that a statement calls.
 func functionIn(sql string) string {
-	name, _, _ := strings.Cut(strings.TrimPrefix(sql, "select "), "(")
-	return name
+	name, _, _ := strings.Cut(sql, "(")
+	return name[strings.LastIndexByte(name, ' ')+1:]
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -46,6 +46,7 @@ type Server struct {
 	options   Options
 	log       *slog.Logger
 	pool      *pgxpool.Pool
+	accounts  *accountReads
 	keys      *token.Keyring
 	refresh   *token.RefreshKeys
 	hashing   *password.Lane
@@ -114,6 +115,7 @@ func New(ctx context.Context, cfg *config.Config, options Options) (*Server, err
 	}
 	s.hooks = hook.New(nil, options.Log)
 	s.runs = make(chan hookRun, waitingRuns)
+	s.accounts = newAccountReads(s)
 	if s.pool, err = connect(ctx, cfg); err != nil {
 		return nil, err
 	}

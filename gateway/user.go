@@ -11,8 +11,9 @@ import (
 
 // getUser is GET /user (contract core.md 6.1).
 func (s *Server) getUser(q *request) (*response, error) {
-	a, err := s.call(q, `select postern.get_user(caller => postern.caller(user_id => $1, session_id => $2))`,
-		uuidArgument(q.claims.Subject), uuidArgument(q.claims.SessionID))
+	a, err := s.callFor(q, readAccounts, func() ([]byte, error) {
+		return s.accounts.read(q.deadline, q.claims.Subject, q.claims.SessionID)
+	})
 	if err == nil {
 		err = s.checkAudience(q)
 	}

@@ -1,35 +1,49 @@
+create or replace function postern.get_users(user_ids uuid[], session_ids uuid[])
+returns table (n bigint, answer text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- or it is planned for the number of callers, every time
+as $$
+begin
+    return query
+    select c.n, coalesce(own.answer, postern._check_user(
+        postern.caller(user_id => c.user_id, session_id => c.session_id))::text)
+    from unnest(get_users.user_ids, get_users.session_ids) with ordinality c (user_id, session_id, n)
+    left join lateral (
+        select case when (u.banned_until > now()) is not true and (s.id is not null or c.session_id is null)
+            then concat('{"v":', s.version, ',"body":', {{ template "user json" }}, '}') end as answer
+        from (
+            select g.version, s.id
+            from auth.settings g
+            left join auth.sessions s on s.id = c.session_id
+            offset 0) s
+        cross join auth.users u
+        cross join {{ template "user parts" }}
+        where u.id = c.user_id and {{ template "of this instance" }}
+        offset 0) own on true;
+end
+$$;
+
+comment on function postern.get_users(uuid[], uuid[]) is
+'What postern.get_user answers to each of several callers, by their number from 1: the claims sub and session_id of their verified tokens, both arrays of one length. JSON as text, which spares reading it once more.
+Called by: GET /user, which under load asks for several callers at once; postern.get_user.
+Refuses: as postern.get_user, each caller for itself.';
+
 create or replace function postern.get_user(caller postern.caller)
 returns json
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v record;
 begin
-    select
-        u.banned_until > now() as is_banned,
-        s.id as session_id,
-        concat('{"v":', s.version, ',"body":', {{ template "user json" }}, '}') as answer
-    into v
-    from (
-        select g.version, s.id
-        from auth.settings g
-        left join auth.sessions s on s.id = (get_user.caller).session_id
-        offset 0) s
-    cross join auth.users u
-    cross join {{ template "user parts" }}
-    where u.id = (get_user.caller).user_id and {{ template "of this instance" }};
-
-    if not found or v.is_banned or (v.session_id is null and (get_user.caller).session_id is not null) then
-        return postern._check_user(get_user.caller);
-    end if;
-    return v.answer::json;
+    return (
+        select a.answer::json
+        from postern.get_users(array[(get_user.caller).user_id], array[(get_user.caller).session_id]) a);
 end
 $$;
 
 comment on function postern.get_user(postern.caller) is
 'The account of the caller (contract core.md 6.1).
-Called by: GET /user.
+Called by: whoever asks for one at a time; gateways of earlier releases.
 Refuses: user_not_found, session_not_found, user_banned (403).';
 
 create or replace function postern.find_own_password(caller postern.caller)

@@ -103,7 +103,7 @@ select is_empty(
         select signature, config from functions
          where (is_definer or is_trigger)
            and name not in (select name from firing)
-           and (config is null or array_length(config, 1) <> 1 or config[1] !~ '^search_path=')
+           and (config is null or array_length(array_remove(config, 'plan_cache_mode=force_generic_plan'), 1) <> 1 or config[1] !~ '^search_path=')
     $$,
     'every other definer and trigger function pins its search_path too');
 

@@ -69,6 +69,7 @@ select format(s, :'ada', :'session', pg_temp.minted('m' || row_number() over ())
     (select id from imported where n = 19), (select id from imported where n = 20), (select o.id from auth.outbox o limit 1))
 from unnest(array[
     'select postern.get_user(postern.caller(user_id => %1$L, session_id => %2$L))',
+    'select * from postern.get_users(array[%1$L, %1$L, %4$L]::uuid[], array[%2$L, null, %4$L]::uuid[])',
     'select postern.refresh_session(%2$L, (select counter from auth.refresh_tokens where session_id = %2$L))',
     'select postern.refresh_session(%2$L, (select counter - 1 from auth.refresh_tokens where session_id = %2$L))',
     'select postern.refresh_adopted_session(token => ''t1'', token_digest => ''d1'')',

@@ -1,6 +1,6 @@
 -- postern.get_user, find_own_password, update_user (contract core.md 1.8, 6.1 to 6.6).
 begin;
-select plan(85);
+select plan(89);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated''') \g /dev/null
 select pg_temp.account('ada@example.com', '{"full_name": "Ada", "nested": {"a": 1, "b": 2}}') as ada \gset
@@ -43,6 +43,28 @@ select pg_temp.run(format('update auth.users set instance_id = null where id = %
 select is(pg_temp.refused(postern.get_user(pg_temp.me(:'bob'))),
     '403 user_not_found: User from sub claim in JWT does not exist', 'an account of another instance');
 select pg_temp.run('update auth.users set instance_id = ''00000000-0000-0000-0000-000000000000''') \g /dev/null
+
+-- Several at once: to each what get_user answers
+
+select pg_temp.account('eve@example.com') as eve \gset
+select pg_temp.signed_in(:'eve') as eves \gset
+select pg_temp.run(format('update auth.users set banned_until = now() + interval ''1 s'' where id = %L', :'eve')) \g /dev/null
+create temporary table askers (n bigint generated always as identity, user_id uuid, session_id uuid);
+insert into askers (user_id, session_id)
+values (:'ada', :'session'), (gen_random_uuid(), null), (:'bob', null), (:'ada', gen_random_uuid()), (:'eve', :'eves'), (null, null),
+    (:'ada', :'session'), (:'bob', :'session');
+select results_eq(
+    $$ select a.n, a.answer from postern.get_users(
+        (select array_agg(user_id order by n) from askers), (select array_agg(session_id order by n) from askers)) a order by a.n $$,
+    $$ select n, postern.get_user(postern.caller(user_id => user_id, session_id => session_id))::text from askers order by n $$,
+    'the accounts and refusals of several callers');
+select is(array_agg(coalesce(a.answer::json #>> '{body,email}', a.answer::json #>> '{error,code}') order by a.n),
+    '{ada@example.com,user_not_found,bob@example.com,session_not_found,user_banned,user_not_found,ada@example.com,bob@example.com}',
+    'which are theirs')
+from postern.get_users((select array_agg(user_id order by n) from askers), (select array_agg(session_id order by n) from askers)) a;
+select is((select count(*) from postern.get_users('{}', '{}')), 0::bigint, 'of none');
+select is((select count(*) from postern.get_users(null, null)), 0::bigint, 'or of nothing');
+select pg_temp.run(format('update auth.users set banned_until = null where id = %L', :'eve')) \g /dev/null
 
 -- The user object with everything in it
 select pg_temp.run(format($$ update auth.users set invited_at = 'epoch', confirmation_sent_at = 'epoch', recovery_sent_at = 'epoch', email_change = 'n@x',
