@@ -26,10 +26,11 @@ begin
             {{ template "token columns" }}
         into v
         from (
-            select s.id, s.user_id, s.oauth_client_id, s.scopes, t.id as token_id, t.counter, t.revoked,
+            select s.user_id, s.oauth_client_id, t.id as token_id, t.counter, t.revoked,
                 s.not_after is not null or g.sessions_timebox is not null or g.sessions_inactivity_timeout is not null
                     or g.sessions_allow_low_aal is not null or g.sessions_single_per_user as is_limited,
                 not g.audit_log_disable_postgres as is_audited,
+                {{ template "claims columns" }},
                 {{ template "token settings" }}
             from auth.sessions s
             cross join auth.settings g
@@ -38,10 +39,10 @@ begin
                 from auth.refresh_tokens t
                 where t.session_id = s.id
                 {{ template "newest token" }}) t
+            cross join {{ template "authentication" }}
             where s.id = refresh_session.session_id
             offset 0) s
         join auth.users u on u.id = s.user_id
-        cross join {{ template "assurance" }}
         cross join {{ template "user parts" }}
         cross join lateral (
             select 'token_refreshed' as action, 'token' as log_type, null::json as traits, {{ template "actor columns" }}) a;

@@ -1,11 +1,8 @@
-{{- /* The claims of contract core.md 5.1, as text: u is the user, s the session (nulls without one) and the issuer of the settings,
-assurance as below; v_now and the argument are unix seconds. */ -}}
+{{- /* The claims of contract core.md 5.1, as text: u is the user, s has the columns below; v_now and the argument are unix seconds. */ -}}
 {{- define "claims json" -}}
 format(
-            '{%s%s%s"sub":"%s","aud":%s,"exp":%s,"iat":%s,"email":%s,"phone":%s,"app_metadata":%s,"user_metadata":%s,"role":%s%s%s%s%s%s%s%s%s%s%s',
-            case when s.jwt_issuer <> '' then '"iss":' end,
-            to_json(nullif(s.jwt_issuer, '')),
-            case when s.jwt_issuer <> '' then ',' end,
+            '{%s"sub":"%s","aud":%s,"exp":%s,"iat":%s,"email":%s,"phone":%s,"app_metadata":%s,"user_metadata":%s,"role":%s%s%s%s%s%s%s',
+            s.issuer,
             u.id,
             to_json(coalesce(u.aud, '')),
             v_now + {{ . }},
@@ -15,28 +12,50 @@ format(
             case when jsonb_typeof(u.raw_app_meta_data) = 'object' then u.raw_app_meta_data else '{}' end,
             case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end,
             to_json(coalesce(u.role, '')),
-            assurance.members,
-            case when s.id is not null then ',"session_id":"' end, s.id, case when s.id is not null then '"' end,
-            case when s.oauth_client_id is not null then ',"client_id":"' end, s.oauth_client_id,
-            case when s.oauth_client_id is not null then '"' end,
-            case when s.scopes <> '' then ',"scope":' end, case when s.scopes <> '' then to_json(s.scopes) end,
+            case when s.methods like '%"method":"totp"%' or s.methods like '%"method":"mfa/%' then ',"aal":"aal2"' else ',"aal":"aal1"' end,
+            case when s.methods <> '' then ',"amr":[' end, s.methods, case when s.methods <> '' then ']' end,
+            s.members,
             case when u.is_anonymous then ',"is_anonymous":true}' else ',"is_anonymous":false}' end)
 {{- end -}}
 
-{{- /* The claims aal and amr of session s, newest method first, as relation assurance. */ -}}
-{{- define "assurance" -}}
-lateral (
-            select (
-                select concat(
-                    case when bool_or(m.authentication_method in ('totp', 'mfa/phone', 'mfa/webauthn'))
-                        then ',"aal":"aal2"' else ',"aal":"aal1"' end,
-                    ',"amr":[' || string_agg(
-                        format('{"method":%s,"timestamp":%s}',
-                            to_json(m.authentication_method), extract(epoch from m.updated_at)::bigint),
-                        ',' order by m.updated_at desc) || ']')
-                from auth.mfa_amr_claims m
-                where m.session_id = s.id) as members) assurance
+{{- /* What claims are made of beyond the user, as columns of a relation s that is read first and by itself (offset 0), so that the
+wide row of the user passes through no further step of the plan: from s, the session (nulls without one), g, the settings, and
+authentication as below. What is null leaves nothing in the claims. */ -}}
+{{- define "claims columns" -}}
+s.id,
+                case when g.jwt_issuer <> '' then concat('"iss":', to_json(g.jwt_issuer), ',') end as issuer,
+                authentication.methods,
+                case when s.id is not null then concat(',"session_id":"', s.id, '"',
+                    case when s.oauth_client_id is not null or s.scopes is not null then postern._client_claims(s.id) end) end as members
 {{- end -}}
+
+{{- /* The methods that authenticated session s, newest first, as relation authentication: the elements of the claim amr. */ -}}
+{{- define "authentication" -}}
+lateral (
+                select array_to_string(array(
+                    select format('{"method":%s,"timestamp":%s}',
+                        to_json(m.authentication_method), extract(epoch from m.updated_at)::bigint)
+                    from auth.mfa_amr_claims m
+                    where m.session_id = s.id
+                    order by m.updated_at desc), ',') as methods) authentication
+{{- end -}}
+
+create or replace function postern._client_claims(session_id uuid)
+returns text
+language plpgsql stable
+as $$
+begin
+    return (
+        select concat(',"client_id":"' || s.oauth_client_id || '"', ',"scope":' || to_json(nullif(s.scopes, ''))::text)
+        from auth.sessions s
+        where s.id = _client_claims.session_id);
+end
+$$;
+
+comment on function postern._client_claims(uuid) is
+'The claims client_id and scope of a session that an OAuth client opened, each with a comma before it.
+Called by: the claims of such a session.
+Refuses: never.';
 
 create or replace function postern._claims(user_id uuid, session_id uuid)
 returns json
@@ -49,12 +68,13 @@ begin
     select {{ template "claims json" "s.jwt_exp" }}
     into v_claims
     from (
-        select s.id, s.oauth_client_id, s.scopes, g.jwt_issuer, g.jwt_exp
+        select {{ template "claims columns" }},
+                g.jwt_exp
         from auth.settings g
         left join auth.sessions s on s.id = _claims.session_id
+        cross join {{ template "authentication" }}
         offset 0) s
     cross join auth.users u
-    cross join {{ template "assurance" }}
     where u.id = _claims.user_id;
     return v_claims::json;
 end
@@ -101,7 +121,7 @@ s.version,
 {{- end -}}
 
 {{- define "token settings" -}}
-g.version, g.jwt_issuer, g.hook_custom_access_token_enabled as has_hook, g.hook_custom_access_token_uri as hook_uri,
+g.version, g.hook_custom_access_token_enabled as has_hook, g.hook_custom_access_token_uri as hook_uri,
                 case when g.sessions_allow_low_aal is null then g.jwt_exp else postern._expires_in(s.id) end as expires_in
 {{- end -}}
 
@@ -140,14 +160,14 @@ begin
             {{ template "token columns" }}
     into strict v
     from (
-        select s.id, s.oauth_client_id, s.scopes,
-            {{ template "token settings" }}
+        select {{ template "claims columns" }},
+                {{ template "token settings" }}
         from auth.sessions s
         cross join auth.settings g
+        cross join {{ template "authentication" }}
         where s.id = _tokens.session_id
         offset 0) s
     cross join auth.users u
-    cross join {{ template "assurance" }}
     cross join {{ template "user parts" }}
     where u.id = _tokens.user_id;
 
