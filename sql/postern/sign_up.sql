@@ -235,8 +235,12 @@ language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
 declare
+    v record;
     v_policy record;
+    v_now bigint := extract(epoch from now())::bigint;
     v_user_id uuid := coalesce(new_user_id, gen_random_uuid());
+    v_session_id uuid;
+    v_hook json;
     v_refused json;
 begin
     -- The columns that it takes: all of them in a row variable would be a twentieth of the work.
@@ -267,9 +271,26 @@ begin
             v_user_id, coalesce(nullif((sign_up_anonymously.caller).audience, ''), v_policy.jwt_aud),
             v_policy.role, null, null, '', '{}', coalesce(data, '{}'), is_anonymous => true);
         update auth.users u set last_sign_in_at = now() where u.id = v_user_id;
-        return postern._tokens(
-            v_user_id, postern._open_session(v_user_id, 'anonymous', sign_up_anonymously.caller), 'anonymous',
-            caller => sign_up_anonymously.caller);
+        v_session_id := postern._open_session(v_user_id, 'anonymous', caller);
+
+        -- As postern._tokens, of a session and an account whose rows are known: no other method, nearly never an identity.
+        select 0 as counter, null::text as reuse, {{ template "token columns" }}
+        into strict v
+        from (
+            select {{ template "claims columns" }}, {{ template "token settings" }}
+            from auth.settings g
+            cross join (select v_session_id as id, null::uuid as oauth_client_id, null::text as scopes) s
+            cross join (select format('{"method":"anonymous","timestamp":%s}', v_now) as methods) authentication
+            offset 0) s
+        cross join auth.users u
+        cross join lateral (
+            select
+                case when exists (select from auth.identities i where i.user_id = u.id)
+                    then postern._identities_json(u.id) end as identities,
+                false as has_factors) parts
+        where u.id = v_user_id;
+        {{ template "ask token hook" "'anonymous'" }}
+        return {{ template "token answer" }};
     {{ template "handler" "Database error creating anonymous user" }}
     end;
 end

@@ -139,6 +139,15 @@ format(
             case when v_hook is not null then ',"token_hook":' end, v_hook)::json
 {{- end -}}
 
+{{- /* The hook custom_access_token of a session that opens by the method in the argument: asked here, or by the gateway. */ -}}
+{{- define "ask token hook" -}}
+if v.has_hook and v.hook_uri like 'pg-functions:%' then
+        v.claims := postern._customize_claims(v.hook_uri, v.user_id, v.claims::json, {{ . }}, caller)::text;
+    elsif v.has_hook then
+        v_hook := json_build_object('uri', v.hook_uri, 'method', {{ . }}, 'ends_session', true);
+    end if;
+{{- end -}}
+
 create or replace function postern._tokens(
     user_id uuid,
     session_id uuid,
@@ -171,11 +180,7 @@ begin
     cross join {{ template "user parts" }}
     where u.id = _tokens.user_id;
 
-    if v.has_hook and v.hook_uri like 'pg-functions:%' then
-        v.claims := postern._customize_claims(v.hook_uri, user_id, v.claims::json, method, caller)::text;
-    elsif v.has_hook then
-        v_hook := json_build_object('uri', v.hook_uri, 'method', method, 'ends_session', true);
-    end if;
+    {{ template "ask token hook" "method" }}
     if shown <> 'stored' then
         v."user" := postern._user_json_as(user_id, shown)::text;
     end if;

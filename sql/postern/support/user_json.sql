@@ -38,12 +38,17 @@ anywhere else is walked as a whole, at each execution, for the tables to lock. *
 {{- define "user parts" -}}
 lateral (
             select
-                array_to_string(array(
+                {{ template "identities" "u.id" }} as identities,
+                exists (select from auth.mfa_factors f where f.user_id = u.id) as has_factors) parts
+{{- end -}}
+
+{{- /* The identities of the user whose id is the argument: the elements of an array. */ -}}
+{{- define "identities" -}}
+array_to_string(array(
                     select {{ template "identity json" }}
                     from auth.identities i
-                    where i.user_id = u.id
-                    order by i.created_at, i.provider), ',') as identities,
-                exists (select from auth.mfa_factors f where f.user_id = u.id) as has_factors) parts
+                    where i.user_id = {{ . }}
+                    order by i.created_at, i.provider), ',')
 {{- end -}}
 
 {{- /* The identity object of i, a row of auth.identities, as text. */ -}}
@@ -96,6 +101,20 @@ comment on function postern._user_json(uuid) is
 'The user object of contract core.md 1.12.
 Called by: every function that answers with a user; the busiest ones have its expression inline.
 Refuses: never; null for an unknown id.';
+
+create or replace function postern._identities_json(user_id uuid)
+returns text
+language plpgsql stable
+as $$
+begin
+    return {{ template "identities" "_identities_json.user_id" }};
+end
+$$;
+
+comment on function postern._identities_json(uuid) is
+'The identities of a user, as the elements of a JSON array; empty without any.
+Called by: postern.sign_up_anonymously, where there are nearly never any.
+Refuses: never.';
 
 create or replace function postern._user_json_as(user_id uuid, shown text)
 returns json
