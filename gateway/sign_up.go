@@ -89,7 +89,7 @@ func (s *Server) signUpAnonymously(q *request, in signUpBody) (*response, error)
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.callWithHook(q, `select postern.sign_up_anonymously(data => $1::jsonb, new_user_id => $2,
+	a, err := s.callWithHook(q, `select postern.sign_up_anonymously_text(data => $1::jsonb, new_user_id => $2,
 		caller => postern.caller(ip => $3, user_agent => $4, audience => $5, limiter_key => $6, request_id => $7))`,
 		in.Data.argument(), newUser, s.address(q), userAgent(q), s.audience(q), s.limiterKey(q), q.id())
 	answer, err := s.signIn(q, a, err, nil)

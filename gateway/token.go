@@ -190,7 +190,7 @@ func (s *Server) refreshToken(q *request) (*response, error) {
 	var a *answer
 	switch {
 	case presented.Legacy == "" && s.refresh.Valid(presented):
-		a, err = s.callWithHook(q, `select postern.refresh_session(session_id => $1, counter => $2,
+		a, err = s.callWithHook(q, `select postern.refresh_session_text(session_id => $1, counter => $2,
 			caller => postern.caller(ip => $3, user_agent => $4, limiter_key => $5, request_id => $6))`,
 			presented.Session, int64(presented.Counter), s.address(q), userAgent(q), s.limiterKey(q), q.id()) //nolint:gosec // G115: out of range is refused as never issued
 	case s.policy.get().Adopted:

@@ -1,5 +1,5 @@
-create or replace function postern.refresh_session(session_id uuid, counter bigint, caller postern.caller default null)
-returns json
+create or replace function postern.refresh_session_text(session_id uuid, counter bigint, caller postern.caller default null)
+returns text
 language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
@@ -11,10 +11,10 @@ declare
     v_hook json;
     v_refused json;
 begin
-    if (refresh_session.caller).limiter_key is not null then
-        v_refused := postern._take_limit((select g from auth.settings g), 'token', (refresh_session.caller).limiter_key);
+    if (refresh_session_text.caller).limiter_key is not null then
+        v_refused := postern._take_limit((select g from auth.settings g), 'token', (refresh_session_text.caller).limiter_key);
         if v_refused is not null then
-            return v_refused;
+            return v_refused::text;
         end if;
     end if;
 
@@ -40,7 +40,7 @@ begin
                 where t.session_id = s.id
                 {{ template "newest token" }}) t
             cross join {{ template "authentication" }}
-            where s.id = refresh_session.session_id
+            where s.id = refresh_session_text.session_id
             offset 0) s
         join auth.users u on u.id = s.user_id
         cross join {{ template "user parts" }}
@@ -48,24 +48,24 @@ begin
             select 'token_refreshed' as action, 'token' as log_type, null::json as traits, {{ template "actor columns" }}) a;
 
         if not found then
-            return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found');
+            return postern._error(400, 'refresh_token_not_found', 'Invalid Refresh Token: Refresh Token Not Found')::text;
         elsif v.banned_until > now() then
-            return postern._error(400, 'user_banned', 'Invalid Refresh Token: User Banned');
+            return postern._error(400, 'user_banned', 'Invalid Refresh Token: User Banned')::text;
         elsif v.is_limited then
-            v_refused := postern._session_refusal(refresh_session.session_id);
+            v_refused := postern._session_refusal(refresh_session_text.session_id);
             if v_refused is not null then
-                return v_refused;
+                return v_refused::text;
             end if;
         end if;
         if v.oauth_client_id is not null then
-            return postern._error(400, 'invalid_client', 'Client authentication required for OAuth session');
+            return postern._error(400, 'invalid_client', 'Client authentication required for OAuth session')::text;
         end if;
 
-        v_is_reused := refresh_session.counter <> v.counter or coalesce(v.revoked, false);
+        v_is_reused := refresh_session_text.counter <> v.counter or coalesce(v.revoked, false);
         if v_is_reused then
-            select * into v_settled from postern._settle_reuse(refresh_session.session_id, refresh_session.counter);
+            select * into v_settled from postern._settle_reuse(refresh_session_text.session_id, refresh_session_text.counter);
             if v_settled.refused is not null then
-                return v_settled.refused;
+                return v_settled.refused::text;
             end if;
             v.counter := v_settled.counter;
             v.reuse := v_settled.reuse;
@@ -73,19 +73,19 @@ begin
 
         update auth.sessions s
         set refreshed_at = now() at time zone 'UTC', updated_at = now(),
-            user_agent = nullif((refresh_session.caller).user_agent, ''), ip = (refresh_session.caller).ip
-        where s.id = refresh_session.session_id;
+            user_agent = nullif((refresh_session_text.caller).user_agent, ''), ip = (refresh_session_text.caller).ip
+        where s.id = refresh_session_text.session_id;
 
         if not v_is_reused then
             update auth.refresh_tokens t
             set counter = t.counter + 1, updated_at = now()
-            where t.id = v.token_id and t.counter = refresh_session.counter and not t.revoked
+            where t.id = v.token_id and t.counter = refresh_session_text.counter and not t.revoked
             returning t.counter into v.counter;
             if not found then
                 -- Another refresh of the session came first while this one waited for its row.
-                select * into v_settled from postern._settle_reuse(refresh_session.session_id, refresh_session.counter);
+                select * into v_settled from postern._settle_reuse(refresh_session_text.session_id, refresh_session_text.counter);
                 if v_settled.refused is not null then
-                    return v_settled.refused;
+                    return v_settled.refused::text;
                 end if;
                 v.counter := v_settled.counter;
                 v.reuse := v_settled.reuse;
@@ -108,15 +108,30 @@ begin
             v_hook := json_build_object('uri', v.hook_uri, 'method', 'token_refresh', 'ends_session', false);
         end if;
         return {{ template "token answer" }};
-    {{ template "handler" "Database error refreshing session" }}
+    {{ template "text handler" "Database error refreshing session" }}
     end;
 end
 $$;
 
-comment on function postern.refresh_session(uuid, bigint, postern.caller) is
-'Continues a session: the presented counter is rotated, or answered again when its successor was lost (DESIGN 7). The gateway has verified the token''s MAC. A rotation commits asynchronously, unless a hook in SQL takes part: after a crash that loses it the token it issued (one above the stored counter) goes on. Refusals that write are synchronous.
-Called by: POST /token with grant_type refresh_token; postern.refresh_adopted_session.
+comment on function postern.refresh_session_text(uuid, bigint, postern.caller) is
+'Continues a session: the presented counter is rotated, or answered again when its successor was lost (DESIGN 7). The gateway has verified the token''s MAC. A rotation commits asynchronously, unless a hook in SQL takes part: after a crash that loses it the token it issued (one above the stored counter) goes on. Refusals that write are synchronous. The answer is JSON as text: to read once more what it has just written would be a tenth of the work.
+Called by: POST /token with grant_type refresh_token; postern.refresh_session.
 Refuses: refresh_token_not_found, validation_failed - never issued, user_banned, session_expired, invalid_client, refresh_token_already_used (400).';
+
+create or replace function postern.refresh_session(session_id uuid, counter bigint, caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+begin
+    return postern.refresh_session_text(session_id, counter, caller)::json;
+end
+$$;
+
+comment on function postern.refresh_session(uuid, bigint, postern.caller) is
+'As postern.refresh_session_text, as json.
+Called by: whoever takes the answer apart in SQL, as postern.refresh_adopted_session; gateways of earlier releases.
+Refuses: as postern.refresh_session_text.';
 
 create or replace function postern._session_refusal(session_id uuid)
 returns json

@@ -226,11 +226,11 @@ comment on function postern._check_code_challenge(text, text) is
 Called by: functions that start a flow.
 Refuses: validation_failed (400).';
 
-create or replace function postern.sign_up_anonymously(
+create or replace function postern.sign_up_anonymously_text(
     data jsonb default null,
     new_user_id uuid default null,
     caller postern.caller default null)
-returns json
+returns text
 language plpgsql security definer
 set search_path = auth, pg_temp
 as $$
@@ -249,11 +249,11 @@ begin
         g.hook_before_user_created_enabled as has_hook
     into strict v_policy
     from auth.settings g;
-    if v_policy.is_enabled and (sign_up_anonymously.caller).limiter_key is not null then
+    if v_policy.is_enabled and (sign_up_anonymously_text.caller).limiter_key is not null then
         v_refused := postern._take_limit(
-            (select g from auth.settings g), 'anonymous_sign_ins', (sign_up_anonymously.caller).limiter_key);
+            (select g from auth.settings g), 'anonymous_sign_ins', (sign_up_anonymously_text.caller).limiter_key);
         if v_refused is not null then
-            return v_refused;
+            return v_refused::text;
         end if;
     end if;
 
@@ -268,7 +268,7 @@ begin
         end if;
 
         perform postern._insert_user(
-            v_user_id, coalesce(nullif((sign_up_anonymously.caller).audience, ''), v_policy.jwt_aud),
+            v_user_id, coalesce(nullif((sign_up_anonymously_text.caller).audience, ''), v_policy.jwt_aud),
             v_policy.role, null, null, '', '{}', coalesce(data, '{}'), is_anonymous => true);
         update auth.users u set last_sign_in_at = now() where u.id = v_user_id;
         v_session_id := postern._open_session(v_user_id, 'anonymous', caller);
@@ -291,12 +291,30 @@ begin
         where u.id = v_user_id;
         {{ template "ask token hook" "'anonymous'" }}
         return {{ template "token answer" }};
-    {{ template "handler" "Database error creating anonymous user" }}
+    {{ template "text handler" "Database error creating anonymous user" }}
     end;
 end
 $$;
 
-comment on function postern.sign_up_anonymously(jsonb, uuid, postern.caller) is
-'Creates an account without address, number or password and opens its session (contract core.md 3.7).
-Called by: POST /signup without email and phone.
+comment on function postern.sign_up_anonymously_text(jsonb, uuid, postern.caller) is
+'Creates an account without address, number or password and opens its session (contract core.md 3.7). The answer is JSON as text, for the reason given at postern.refresh_session_text.
+Called by: POST /signup without email and phone; postern.sign_up_anonymously.
 Refuses: over_request_rate_limit (429); anonymous_provider_disabled, signup_disabled (422); errors of users'' triggers.';
+
+create or replace function postern.sign_up_anonymously(
+    data jsonb default null,
+    new_user_id uuid default null,
+    caller postern.caller default null)
+returns json
+language plpgsql security definer
+set search_path = auth, pg_temp
+as $$
+begin
+    return postern.sign_up_anonymously_text(data, new_user_id, caller)::json;
+end
+$$;
+
+comment on function postern.sign_up_anonymously(jsonb, uuid, postern.caller) is
+'As postern.sign_up_anonymously_text, as json.
+Called by: whoever takes the answer apart in SQL; gateways of earlier releases.
+Refuses: as postern.sign_up_anonymously_text.';

@@ -176,7 +176,7 @@ func TestStatementsThatDoNotEndAreExplained(t *testing.T) {
 			"statement_timeout=200", "GOTRUE_API_MAX_REQUEST_DURATION=0",
 			"database | public.slow() | auth.users | timeout | 57014 | canceling statement due to statement timeout | t",
 		},
-		"the request's time is up": {"", "GOTRUE_API_MAX_REQUEST_DURATION=300ms", "database | postern.sign_up_anonymously | timeout"},
+		"the request's time is up": {"", "GOTRUE_API_MAX_REQUEST_DURATION=300ms", "database | postern.sign_up_anonymously_text | timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dsn := *s.db
@@ -196,7 +196,7 @@ func TestStatementsThatDoNotEndAreExplained(t *testing.T) {
 	s = startOn(t, &dsn)
 	hold := s.begin(`select from auth.sessions where id = $1::uuid for update`, me.ID)
 	s.explains(s.renew(me.Refresh).want(http.StatusConflict), "point, target, table_name, outcome, sqlstate, advice",
-		"database | postern.refresh_session | auth.sessions | failed | 55P03 | "+
+		"database | postern.refresh_session_text | auth.sessions | failed | 55P03 | "+
 			"Another transaction held a row or table for longer than lock_timeout: look for it in pg_stat_activity and pg_locks.")
 	hold.commit()
 }

@@ -1,6 +1,6 @@
 -- postern.sign_up and postern.sign_up_anonymously (contract core.md 3).
 begin;
-select plan(104);
+select plan(108);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated'', jwt_default_group_name = '' authenticated ''') \g /dev/null
 set local session authorization postern_gateway;
@@ -294,6 +294,25 @@ select is(pg_temp.value(format('select concat(email, phone, ''|'', encrypted_pas
 select is(pg_temp.audit(), null, 'no audit entry');
 select is(postern.sign_up_anonymously(caller => postern.caller(audience => 'robots')) #>> '{user,aud}',
     'robots', 'with the request''s audience');
+
+-- It answers with what it knows; that is what everybody else reads from the tables.
+select is(:'answer'::jsonb -> 'user', pg_temp.value(format('select postern._user_json(%L)', :'answer'::jsonb #>> '{user,id}'))::jsonb,
+    'the account as it is stored');
+select is(:'answer'::jsonb -> 'claims', pg_temp.value(format('select postern._claims(%L, %L)', :'answer'::jsonb #>> '{user,id}',
+        :'answer'::jsonb #>> '{session,id}'))::jsonb,
+    'and the claims of its session');
+select pg_temp.run($$
+    create function public.identify() returns trigger language plpgsql security definer as $f$ begin
+        insert into auth.identities (provider_id, user_id, identity_data, provider, created_at, updated_at)
+        values ('7', new.id, '{"sub": "7"}', 'game', now(), now());
+        return new;
+    end $f$;
+    create trigger identify after insert on auth.users for each row execute function public.identify() $$) \g /dev/null
+select postern.sign_up_anonymously() as answer \gset
+select is(:'answer'::jsonb #>> '{user,identities,0,provider}', 'game', 'an identity that a trigger gave it is there');
+select is(:'answer'::jsonb -> 'user', pg_temp.value(format('select postern._user_json(%L)', :'answer'::jsonb #>> '{user,id}'))::jsonb,
+    'as it is stored');
+select pg_temp.run('drop trigger identify on auth.users') \g /dev/null
 
 select pg_temp.set('rate_limit_anonymous_users = 1') \g /dev/null
 select is((postern.sign_up_anonymously(caller => postern.caller(limiter_key => '10.0.0.1')) -> 'error')::text,

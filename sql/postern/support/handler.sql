@@ -1,4 +1,4 @@
-{{- define "handler" -}}
+{{- define "caught" -}}
 exception when others or assert_failure then
         -- DESIGN 6: refusals and errors of users' code become the answer; what another try may cure is raised again, as it is.
         declare
@@ -28,6 +28,16 @@ exception when others or assert_failure then
                 v_detail := '';
             end if;
             return postern._refusal(
-                '{{ . }}', v_state, v_message, v_detail, v_hint, v_column, v_datatype, v_context, caller);
+                '{{ . }}', v_state, v_message, v_detail, v_hint, v_column, v_datatype, v_context, caller)
+{{- end -}}
+
+{{- define "handler" -}}
+{{ template "caught" . }};
+        end;
+{{- end -}}
+
+{{- /* The same in a function that answers with text. */ -}}
+{{- define "text handler" -}}
+{{ template "caught" . }}::text;
         end;
 {{- end -}}

@@ -125,7 +125,7 @@ g.version, g.hook_custom_access_token_enabled as has_hook, g.hook_custom_access_
                 case when g.sessions_allow_low_aal is null then g.jwt_exp else postern._expires_in(s.id) end as expires_in
 {{- end -}}
 
-{{- /* The answer that opens or continues a session, from the columns above: what the gateway signs (claims), what it mints the
+{{- /* The answer that opens or continues a session, as text, from the columns above: what the gateway signs (claims), what it mints the
 refresh token from (session id and counter), and the user. reuse is why a counter is answered again, null when it is new. v_hook
 says what the gateway asks before it signs, null when nothing: the address of a custom_access_token hook behind HTTP, the method,
 and whether a failure ends the session. */ -}}
@@ -136,7 +136,7 @@ format(
             case when v.reuse is not null then ',"reuse":"' end, v.reuse, case when v.reuse is not null then '"' end,
             v.claims,
             v."user",
-            case when v_hook is not null then ',"token_hook":' end, v_hook)::json
+            case when v_hook is not null then ',"token_hook":' end, v_hook)
 {{- end -}}
 
 {{- /* The hook custom_access_token of a session that opens by the method in the argument: asked here, or by the gateway. */ -}}
@@ -184,7 +184,7 @@ begin
     if shown <> 'stored' then
         v."user" := postern._user_json_as(user_id, shown)::text;
     end if;
-    return {{ template "token answer" }};
+    return {{ template "token answer" }}::json;
 end
 $$;
 
