@@ -1,10 +1,10 @@
 {{- /* One expression for a time: two function calls, which is what starting an expression costs most. */ -}}
-{{- define "utc" }}to_char({{ . }} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'){{ end -}}
+{{- define "utc" }}to_char({{ . }} at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'){{ end -}}
 
 {{- /* A time as a member of an object, named as its column, with a comma before it; null without a time. All of it in the
 picture: that is cheaper than putting it together. */ -}}
 {{- define "time member" -}}
-to_char({{ . }} at time zone 'UTC', '",\"{{ splitList "." . | last }}\":\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\""')
+to_char({{ . }} at time zone interval '0', '",\"{{ splitList "." . | last }}\":\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\""')
 {{- end -}}
 
 {{- /* The user object of u, a row of auth.users, as text. Written for few function calls and few constants: each
@@ -20,8 +20,8 @@ format(
             {{ template "time member" "u.email_confirmed_at" }},
             {{ template "time member" "u.confirmed_at" }},
             {{ template "time member" "u.last_sign_in_at" }},
-            case when jsonb_typeof(u.raw_app_meta_data) = 'object' then u.raw_app_meta_data else '{}' end,
-            case when jsonb_typeof(u.raw_user_meta_data) = 'object' then u.raw_user_meta_data else '{}' end,
+            case when u.raw_app_meta_data @> '{}' then u.raw_app_meta_data else '{}' end,
+            case when u.raw_user_meta_data @> '{}' then u.raw_user_meta_data else '{}' end,
             parts.identities,
             coalesce({{ template "utc" "u.created_at" }}, '0001-01-01T00:00:00Z'),
             coalesce({{ template "utc" "u.updated_at" }}, '0001-01-01T00:00:00Z'),
