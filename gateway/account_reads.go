@@ -12,15 +12,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// accountReads reads the accounts of callers, several with one statement under load: a read that comes while as many statements as
-// may be are under way waits for the next, which takes along all that wait. Most of what the statement for one account costs is its
-// start and its round trip. A lone read waits for nobody. It is safe for concurrent use.
+// accountReads reads the accounts of callers, several with one statement under load: a read that comes while a statement is under way
+// waits for the next, which takes along all that wait. Most of what the statement for one account costs is its start and its round
+// trip. A lone read waits for nobody, and a slow statement for nobody but its own. It is safe for concurrent use.
 type accountReads struct {
 	server     *Server
 	statements int // at once
 
 	mu      sync.Mutex
 	running int
+	began   time.Time // the latest statement
 	waiting []*accountRead
 }
 
@@ -38,27 +39,28 @@ const (
 	// mostAccountReads bounds a statement, so that it holds nobody up for long.
 	mostAccountReads = 64
 
+	// accountReadsPace is how long reads wait for the statement before theirs. From a database next door it is back by then.
+	accountReadsPace = 2 * time.Millisecond
+
 	readAccounts = `select n, answer from postern.get_users(user_ids => $1, session_ids => $2)`
 )
 
-// newAccountReads leaves most of the pool to others, whose statements may have to wait for locks.
+// newAccountReads leaves half of the pool to others, whatever holds up the reads.
 func newAccountReads(s *Server) *accountReads {
-	return &accountReads{server: s, statements: max(1, s.config.PoolSize/4)}
+	return &accountReads{server: s, statements: max(1, s.config.PoolSize/2)}
 }
 
 // read returns what postern.get_users answers to one caller.
 func (b *accountReads) read(deadline time.Time, userID, sessionID string) ([]byte, error) {
 	r := &accountRead{userID: userID, sessionID: sessionID, deadline: deadline, done: make(chan struct{})}
-	b.mu.Lock()
-	if b.running < b.statements {
-		b.running++
-		b.mu.Unlock()
-		defer b.handOver()
-		b.run([]*accountRead{r})
-		return r.raw, r.err
+	if reads := b.enter(r); reads != nil {
+		b.answer(reads)
 	}
-	b.waiting = append(b.waiting, r)
-	b.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.raw, r.err
+	default:
+	}
 
 	timer := time.NewTimer(min(b.server.config.PoolWait, time.Until(deadline)))
 	defer timer.Stop()
@@ -73,6 +75,47 @@ func (b *accountReads) read(deadline time.Time, userID, sessionID string) ([]byt
 	return r.raw, r.err
 }
 
+// enter queues a read, and returns all that wait when it is time for the next statement.
+func (b *accountReads) enter(r *accountRead) []*accountRead {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = append(b.waiting, r)
+	if b.running > 0 && (b.running >= b.statements || time.Since(b.began) < accountReadsPace) {
+		return nil
+	}
+	b.running++
+	return b.take()
+}
+
+// take empties the queue for a statement, up to what one may hold.
+func (b *accountReads) take() []*accountRead {
+	n := min(len(b.waiting), mostAccountReads)
+	reads := b.waiting[:n:n]
+	if b.waiting = b.waiting[n:]; len(b.waiting) == 0 {
+		b.waiting = nil
+	}
+	b.began = time.Now()
+	return reads
+}
+
+// answer runs a statement and ends its turn: whoever waits has the next, in a goroutine of their own, as the request that this is
+// part of is answered.
+func (b *accountReads) answer(reads []*accountRead) {
+	defer func() {
+		for _, r := range reads {
+			close(r.done)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.waiting) == 0 {
+			b.running--
+			return
+		}
+		go b.answer(b.take())
+	}()
+	b.run(reads)
+}
+
 // leave takes a read out of the queue, and reports whether it was still there.
 func (b *accountReads) leave(r *accountRead) bool {
 	b.mu.Lock()
@@ -82,39 +125,6 @@ func (b *accountReads) leave(r *accountRead) bool {
 		b.waiting = slices.Delete(b.waiting, at, at+1)
 	}
 	return at >= 0
-}
-
-// handOver ends a statement's turn: whoever waits has the next, in a goroutine of their own, as this one's request is answered.
-func (b *accountReads) handOver() {
-	next := b.next()
-	if next == nil {
-		return
-	}
-	go func() {
-		for ; next != nil; next = b.next() {
-			b.run(next)
-			for _, r := range next {
-				close(r.done)
-			}
-		}
-	}()
-}
-
-// next takes who waits out of the queue; nil ends the turn.
-func (b *accountReads) next() []*accountRead {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.waiting) == 0 {
-		b.running--
-		return nil
-	}
-	next := b.waiting
-	b.waiting = nil
-	if len(next) > mostAccountReads {
-		b.waiting = slices.Clone(next[mostAccountReads:])
-		next = next[:mostAccountReads]
-	}
-	return next
 }
 
 // run answers reads with one statement; each with its own when data that the server cannot read spoils that for all.

@@ -55,7 +55,7 @@ func (s *server) behind(lock string, c crowd, check func(i int, a *answer)) int 
 // Who asks for an account while a statement is under way shares the next with all others, and is told of nobody else.
 func TestAccountsAreReadTogether(t *testing.T) {
 	t.Parallel()
-	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=4") // one statement at once
+	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=2") // one statement at once
 	c := s.crowd(30)
 	for try := 1; ; try++ {
 		n := s.behind(`lock table auth.users in access exclusive mode`, c, func(i int, a *answer) {
@@ -79,7 +79,7 @@ func TestAccountsAreReadTogether(t *testing.T) {
 // What cannot be read of one account is that caller's trouble alone.
 func TestADamagedAccountIsOnlyItsOwners(t *testing.T) {
 	t.Parallel()
-	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=4")
+	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=2")
 	c := s.crowd(10)
 	s.exec(`update auth.users set phone_change = '49123' where email = 'member7@example.com'`)
 	s.exec(`create or replace function postern._rare_user_json(user_id uuid) returns text language plpgsql stable as $$
@@ -97,7 +97,7 @@ func TestADamagedAccountIsOnlyItsOwners(t *testing.T) {
 // Who waits for others' statements waits no longer than for a connection, and what goes on after that is not theirs.
 func TestReadsOfAccountsDoNotWaitForEver(t *testing.T) {
 	t.Parallel()
-	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=4", "POSTERN_DB_POOL_WAIT=300ms")
+	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=2", "POSTERN_DB_POOL_WAIT=300ms")
 	ada, bob := s.member("ada@example.com"), s.member("bob@example.com")
 	hold := s.begin(`lock table auth.users in access exclusive mode`)
 	first := s.later(call{Method: http.MethodGet, Path: "/user", Bearer: ada.Access})
