@@ -90,8 +90,8 @@ begin
                 v.counter := v_settled.counter;
                 v.reuse := v_settled.reuse;
             elsif not v.has_hook then
-                -- Nobody waits for the disk: the client of a commit that a crash loses comes with counter n + 1, and goes on. What a
-                -- user's hook writes in this transaction is not ours to risk.
+                -- Nobody waits for the disk: the client of a commit that a crash loses comes with counter n + 1, and goes on. What
+                -- a hook writes in this transaction is not ours to risk.
                 perform set_config('synchronous_commit', 'off', true);
             end if;
         end if;
@@ -114,7 +114,7 @@ end
 $$;
 
 comment on function postern.refresh_session_text(uuid, bigint, postern.caller) is
-'Continues a session: the presented counter is rotated, or answered again when its successor was lost (DESIGN 7). The gateway has verified the token''s MAC. A rotation commits asynchronously, unless a hook in SQL takes part: after a crash that loses it the token it issued (one above the stored counter) goes on. Refusals that write are synchronous. The answer is JSON as text: to read once more what it has just written would be a tenth of the work.
+'Continues a session: the presented counter is rotated, or answered again when its successor was lost (DESIGN 7). The gateway has verified the token''s MAC. A rotation commits asynchronously, unless the hook custom_access_token is on: after a crash that loses it the token it issued (one above the stored counter) goes on. Refusals that write are synchronous. The answer is JSON as text: to read once more what it has just written would be a twentieth of the work.
 Called by: POST /token with grant_type refresh_token; postern.refresh_session.
 Refuses: refresh_token_not_found, validation_failed - never issued, user_banned, session_expired, invalid_client, refresh_token_already_used (400).';
 

@@ -1,6 +1,6 @@
 -- postern.refresh_session: each row of the table in DESIGN 7, and the checks of contract core.md 4.6.
 begin;
-select plan(99);
+select plan(106);
 \ir support.psql
 select pg_temp.set('jwt_aud = ''authenticated''') \g /dev/null
 select pg_temp.account('ada@example.com', '{"full_name": "Ada L"}') as ada \gset
@@ -19,6 +19,17 @@ language sql security definer as $$
     select string_agg(concat_ws(' ', t.counter, case when t.revoked then 'revoked' end, now() - t.updated_at,
         case when s.refreshed_at is not null then 'refreshed' end), ', ')
       from auth.sessions s left join auth.refresh_tokens t on t.session_id = s.id where s.id = session
+$$;
+-- aal_of() is the assurance, and the methods, in the claims of a session that these methods authenticated.
+create function pg_temp.aal_of(session uuid, methods text[]) returns text language plpgsql security definer as $$
+begin
+    delete from auth.mfa_amr_claims where session_id = session;
+    insert into auth.mfa_amr_claims (id, session_id, authentication_method, created_at, updated_at)
+    select gen_random_uuid(), session, m, now(), now() from unnest(methods) m;
+    return (
+        select concat_ws(' ', c ->> 'aal', jsonb_path_query_array(c, '$.amr[*].method'))
+        from (select postern._claims(user_id, id)::jsonb from auth.sessions where id = session) s (c));
+end
 $$;
 -- got() is what a refresh answers: counter and reason, or the refusal.
 create function pg_temp.got(session uuid, counter bigint, caller postern.caller default null) returns text
@@ -270,6 +281,12 @@ select is(:'claims'::jsonb ->> 'aal', 'aal2', 'aal is computed from how the sess
 select is(jsonb_path_query_array(:'claims'::jsonb, '$.amr[*].method'), '["totp", "password"]'::jsonb,
     'newest method first');
 select pg_temp.set('sessions_allow_low_aal = null') \g /dev/null
+select is(pg_temp.aal_of(:'s', m.methods), m.aal, 'assurance of ' || m.methods::text)
+from (values
+    ('{password,totp}'::text[], 'aal2 ["password", "totp"]'), ('{otp,mfa/phone}', 'aal2 ["otp", "mfa/phone"]'),
+    ('{mfa/webauthn}', 'aal2 ["mfa/webauthn"]'), ('{oauth,magiclink}', 'aal1 ["oauth", "magiclink"]'),
+    ('{mfa/other,totp2,xtotp}', 'aal1 ["mfa/other", "totp2", "xtotp"]'),
+    ('{"\",\"method\":\"totp\""}', 'aal1 ["\",\"method\":\"totp\""]'), ('{}', 'aal1 []')) m (methods, aal);
 
 -- One session per user
 

@@ -12,7 +12,8 @@ format(
             case when u.raw_app_meta_data @> '{}' then u.raw_app_meta_data else '{}' end,
             case when u.raw_user_meta_data @> '{}' then u.raw_user_meta_data else '{}' end,
             to_json(coalesce(u.role, '')),
-            case when s.methods like '%"method":"totp"%' or s.methods like '%"method":"mfa/%' then ',"aal":"aal2"' else ',"aal":"aal1"' end,
+            case when s.methods like '%"method":"totp"%' or s.methods like '%"method":"mfa/phone"%' or s.methods like '%"method":"mfa/webauthn"%'
+                then ',"aal":"aal2"' else ',"aal":"aal1"' end,
             case when s.methods <> '' then ',"amr":[' end, s.methods, case when s.methods <> '' then ']' end,
             s.members,
             case when u.is_anonymous then ',"is_anonymous":true}' else ',"is_anonymous":false}' end)
