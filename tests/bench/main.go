@@ -27,13 +27,14 @@ type options struct {
 	only          string // a part, all of them when empty
 	quick         bool
 	clients       int
-	time          time.Duration // of each scenario
-	rate          float64       // refreshes a second in the comparison of quiet and storm
+	time          time.Duration // of each scenario, in each round
+	rounds        int
+	rate          float64 // refreshes a second in the comparison of quiet and storm
 	starts        int
 }
 
 func main() {
-	o := options{clients: 16, time: 6 * time.Second, starts: 15}
+	o := options{clients: 16, time: 3 * time.Second, rounds: 4, starts: 15}
 	flag.StringVar(&o.load, "load", "../shared/load", "`folder` of the load generator")
 	flag.StringVar(&o.postern, "postern", "bin/postern", "the `program` to measure")
 	flag.StringVar(&o.only, "only", "", "one `part`: requests, mails or limits")
@@ -41,7 +42,7 @@ func main() {
 	flag.BoolVar(&o.quick, "quick", false, "shorter runs")
 	flag.Parse()
 	if o.quick {
-		o.time, o.starts = 2*time.Second, 5
+		o.time, o.rounds, o.starts = 2*time.Second, 1, 5
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -86,7 +87,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s%d clients, %s per scenario, pool of default size\n\n", version, o.clients, o.time)
+	fmt.Printf("%s%d clients, %d rounds, %s per scenario, pool of default size\n\n", version, o.clients, o.rounds, o.time)
 	for _, part := range []struct {
 		name string
 		run  func() error
@@ -145,15 +146,19 @@ func measure(ctx context.Context, o options, cluster *localpg.Cluster, generator
 	time.Sleep(time.Second)
 	idle := server.memory("VmRSS")
 
-	rows, err := runGenerator(ctx, o, generator, server, cluster)
-	if err != nil {
-		return err
+	var rounds [][]row
+	for range o.rounds {
+		rows, err := runGenerator(ctx, o, generator, server, cluster)
+		if err != nil {
+			return err
+		}
+		rounds = append(rounds, rows)
 	}
 	quiet, storm, err := compareWithStorm(ctx, o, server)
 	if err != nil {
 		return err
 	}
-	report(o, rows, quiet, storm, starts, idle, server.memory("VmHWM"))
+	report(o, rounds, quiet, storm, starts, idle, server.memory("VmHWM"))
 	return nil
 }
 
