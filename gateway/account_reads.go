@@ -62,17 +62,26 @@ func (b *accountReads) read(deadline time.Time, userID, sessionID string) ([]byt
 	default:
 	}
 
-	timer := time.NewTimer(min(b.server.config.PoolWait, time.Until(deadline)))
-	defer timer.Stop()
-	select {
-	case <-r.done:
-	case <-timer.C:
-		if b.leave(r) {
-			return nil, &unavailableError{cause: context.DeadlineExceeded, isFull: true}
+	patience := time.NewTimer(min(b.server.config.PoolWait, time.Until(deadline)))
+	defer patience.Stop()
+	pace := time.NewTimer(accountReadsPace)
+	defer pace.Stop()
+	for {
+		select {
+		case <-r.done:
+			return r.raw, r.err
+		case <-pace.C:
+			if reads := b.overtake(r); reads != nil {
+				b.answer(reads)
+			}
+		case <-patience.C:
+			if b.leave(r) {
+				return nil, &unavailableError{cause: context.DeadlineExceeded, isFull: true}
+			}
+			<-r.done // its statement is under way, and ends by itself
+			return r.raw, r.err
 		}
-		<-r.done // its statement is under way, and ends by itself
 	}
-	return r.raw, r.err
 }
 
 // enter queues a read, and returns all that wait when it is time for the next statement.
@@ -81,6 +90,17 @@ func (b *accountReads) enter(r *accountRead) []*accountRead {
 	defer b.mu.Unlock()
 	b.waiting = append(b.waiting, r)
 	if b.running > 0 && (b.running >= b.statements || time.Since(b.began) < accountReadsPace) {
+		return nil
+	}
+	b.running++
+	return b.take()
+}
+
+// overtake returns all that wait when the statement that they wait for is slow and one more may run.
+func (b *accountReads) overtake(r *accountRead) []*accountRead {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.running >= b.statements || !slices.Contains(b.waiting, r) {
 		return nil
 	}
 	b.running++

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/postern-auth/postern/tests/pgtest"
 )
 
 // crowd is what asks at once: members, one of whom is banned and one signed out, and what each is told.
@@ -92,6 +94,30 @@ func TestADamagedAccountIsOnlyItsOwners(t *testing.T) {
 			t.Errorf("caller %d: %d %s", i, a.Status, a.Raw)
 		}
 	})
+}
+
+// A statement that takes its time holds up only those whose it is.
+func TestASlowReadHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	dsn := *db
+	dsn.GatewayDSN += separator(dsn.GatewayDSN) + "lock_timeout=20000"
+	s := startOn(t, &dsn)
+	ada, bob := s.member("ada@example.com"), s.member("bob@example.com")
+	s.exec(`update auth.users set phone_change = '49123' where id = $1::uuid`, ada.UserID)
+	s.exec(`create or replace function postern._rare_user_json(user_id uuid) returns text language plpgsql as $$
+		begin perform pg_advisory_xact_lock(7); return ''; end $$`)
+	hold := s.begin(`select pg_advisory_xact_lock(7)`)
+	slow := s.later(call{Method: http.MethodGet, Path: "/user", Bearer: ada.Access})
+	s.awaitLocked("1")
+	if a := s.get("/user", bob.Access).want(http.StatusOK); a.text("email") != "bob@example.com" {
+		t.Errorf("bob was told %s", a.Raw)
+	}
+	if s.one(`select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) != "1" {
+		t.Error("the slow statement ended before the other's account was read: this test shows nothing")
+	}
+	hold.commit()
+	slow()
 }
 
 // Who waits for others' statements waits no longer than for a connection, and what goes on after that is not theirs.
