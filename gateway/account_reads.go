@@ -92,8 +92,7 @@ func (b *accountReads) enter(r *accountRead) []*accountRead {
 	if b.running > 0 && (b.running >= b.statements || time.Since(b.began) < accountReadsPace) {
 		return nil
 	}
-	b.running++
-	return b.take()
+	return b.begin()
 }
 
 // overtake returns all that wait when the statement that they wait for is slow and one more may run.
@@ -103,6 +102,11 @@ func (b *accountReads) overtake(r *accountRead) []*accountRead {
 	if b.running >= b.statements || !slices.Contains(b.waiting, r) {
 		return nil
 	}
+	return b.begin()
+}
+
+// begin counts one statement more, and returns what it is for.
+func (b *accountReads) begin() []*accountRead {
 	b.running++
 	return b.take()
 }

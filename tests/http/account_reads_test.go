@@ -10,6 +10,14 @@ import (
 	"github.com/postern-auth/postern/tests/pgtest"
 )
 
+// startPatient starts a gateway whose statements wait for locks as long as a test on a busy machine may hold them.
+func startPatient(t *testing.T, env ...string) *server {
+	t.Helper()
+	db := *pgtest.New(t)
+	db.GatewayDSN += separator(db.GatewayDSN) + "lock_timeout=20000"
+	return startOn(t, &db, env...)
+}
+
 // crowd is what asks at once: members, one of whom is banned and one signed out, and what each is told.
 type crowd struct {
 	calls []call
@@ -57,7 +65,7 @@ func (s *server) behind(lock string, c crowd, check func(i int, a *answer)) int 
 // Who asks for an account while a statement is under way shares the next with all others, and is told of nobody else.
 func TestAccountsAreReadTogether(t *testing.T) {
 	t.Parallel()
-	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=2") // one statement at once
+	s := startPatient(t, "GOTRUE_DB_MAX_POOL_SIZE=2") // one statement at once
 	c := s.crowd(30)
 	for try := 1; ; try++ {
 		n := s.behind(`lock table auth.users in access exclusive mode`, c, func(i int, a *answer) {
@@ -81,7 +89,7 @@ func TestAccountsAreReadTogether(t *testing.T) {
 // What cannot be read of one account is that caller's trouble alone.
 func TestADamagedAccountIsOnlyItsOwners(t *testing.T) {
 	t.Parallel()
-	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=2")
+	s := startPatient(t, "GOTRUE_DB_MAX_POOL_SIZE=2")
 	c := s.crowd(10)
 	s.exec(`update auth.users set phone_change = '49123' where email = 'member7@example.com'`)
 	s.exec(`create or replace function postern._rare_user_json(user_id uuid) returns text language plpgsql stable as $$
@@ -99,10 +107,7 @@ func TestADamagedAccountIsOnlyItsOwners(t *testing.T) {
 // A statement that takes its time holds up only those whose it is.
 func TestASlowReadHoldsUpNobodyElse(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t)
-	dsn := *db
-	dsn.GatewayDSN += separator(dsn.GatewayDSN) + "lock_timeout=20000"
-	s := startOn(t, &dsn)
+	s := startPatient(t)
 	ada, bob := s.member("ada@example.com"), s.member("bob@example.com")
 	s.exec(`update auth.users set phone_change = '49123' where id = $1::uuid`, ada.UserID)
 	s.exec(`create or replace function postern._rare_user_json(user_id uuid) returns text language plpgsql as $$
@@ -123,7 +128,7 @@ func TestASlowReadHoldsUpNobodyElse(t *testing.T) {
 // Who waits for others' statements waits no longer than for a connection, and what goes on after that is not theirs.
 func TestReadsOfAccountsDoNotWaitForEver(t *testing.T) {
 	t.Parallel()
-	s := start(t, "GOTRUE_DB_MAX_POOL_SIZE=2", "POSTERN_DB_POOL_WAIT=300ms")
+	s := startPatient(t, "GOTRUE_DB_MAX_POOL_SIZE=2", "POSTERN_DB_POOL_WAIT=300ms")
 	ada, bob := s.member("ada@example.com"), s.member("bob@example.com")
 	hold := s.begin(`lock table auth.users in access exclusive mode`)
 	first := s.later(call{Method: http.MethodGet, Path: "/user", Bearer: ada.Access})

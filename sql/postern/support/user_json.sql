@@ -113,7 +113,7 @@ $$;
 
 comment on function postern._identities_json(uuid) is
 'The identities of a user, as the elements of a JSON array; empty without any.
-Called by: postern.sign_up_anonymously, where there are nearly never any.
+Called by: postern.sign_up_anonymously_text, where there are nearly never any.
 Refuses: never.';
 
 create or replace function postern._user_json_as(user_id uuid, shown text)
